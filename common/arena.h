@@ -23,7 +23,7 @@ void arena_reset(struct arena *a);
 /* Aligned for any type; never NULL, also for size 0. alloc: uninitialised; zalloc: zeroed. */
 void *arena_alloc(struct arena *a, size_t size);
 void *arena_zalloc(struct arena *a, size_t size);
-void *arena_array(struct arena *a, size_t count, size_t size); /* zeroed; overflow aborts */
+void *arena_array(struct arena *a, size_t count, size_t size);   /* zeroed; overflow aborts */
 void *arena_memdup(struct arena *a, const void *p, size_t size); /* adds a NUL after the copy */
 char *arena_strdup(struct arena *a, const char *s);
 char *arena_strndup(struct arena *a, const char *s, size_t n);

@@ -18,7 +18,7 @@ struct buf {
 };
 
 void buf_init(struct buf *b);
-void buf_done(struct buf *b); /* frees the data, leaves an empty buffer */
+void buf_done(struct buf *b);  /* frees the data, leaves an empty buffer */
 void buf_clear(struct buf *b); /* keeps the memory */
 void buf_reserve(struct buf *b, size_t more);
 void buf_add(struct buf *b, const void *p, size_t n);

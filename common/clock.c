@@ -91,7 +91,7 @@ void clock_rfc3339(int64_t ms, char out[CLOCK_RFC3339_SIZE])
     int64_t day = since / DAY_MS;
     int64_t rest = since % DAY_MS;
 
-    int64_t year = day / 366; /* at most seven too low in ten thousand years */
+    int64_t year = day / 366; /* a little too low: at most 21 in ten thousand */
     while (days_before_year(year + 1) <= day) {
         year++;
     }

@@ -137,7 +137,7 @@ static void describe(const struct config_row *row, char *out, size_t size)
 {
     switch (row->type) {
     case CONFIG_STRING:
-        snprintf(out, size, "set");
+        snprintf(out, size, "a text");
         break;
     case CONFIG_INT:
         snprintf(out, size, "a whole number from %" PRId64 " to %" PRId64, row->min, row->max);
@@ -174,8 +174,7 @@ static int load_row(const struct config_row *row, union value *value, char *prob
     char must[256];
     describe(row, must, sizeof(must));
     if (s == NULL) {
-        snprintf(problem, problem_size, "%s is not set; it must be %s", row->name,
-                 row->type == CONFIG_STRING ? row->help : must);
+        snprintf(problem, problem_size, "%s must be set (%s)", row->name, row->help);
     } else if (row->secret) {
         snprintf(problem, problem_size, "%s must be %s", row->name, must);
     } else {

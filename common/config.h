@@ -28,12 +28,13 @@ struct config_rate {
 struct config_row {
     const char *name; /* the environment variable */
     enum config_type type;
-    size_t offset;        /* of the field in the target struct */
-    const char *fallback; /* in the same syntax; NULL: must be set (strings: "" is a valid default) */
-    int64_t min, max;     /* CONFIG_INT */
-    const char *choices;  /* CONFIG_CHOICE: "debug|release" */
-    const char *help;     /* one line */
-    bool secret;          /* never printed */
+    size_t offset; /* of the field in the target struct */
+    const char
+        *fallback;    /* in the same syntax; NULL: must be set (strings: "" is a valid default) */
+    int64_t min, max; /* CONFIG_INT */
+    const char *choices; /* CONFIG_CHOICE: "debug|release" */
+    const char *help;    /* one line */
+    bool secret;         /* never printed */
 };
 
 /*

@@ -18,7 +18,7 @@
 
 #define CAP_MIN 8
 
-static uint64_t seed[4];
+static uint64_t seed[6]; /* four for numbers, two for text */
 
 /* Before main, so that no look-up has to ask whether the seed is there. */
 __attribute__((constructor)) static void seed_make(void)
@@ -206,10 +206,10 @@ static uint64_t read_le(const unsigned char *p, size_t n)
 void map_hash_bytes(const void *p, size_t n, uint64_t *a_out, uint64_t *b_out)
 {
     struct sip s = {
-        .v0 = seed[0] ^ 0x736f6d6570736575,
-        .v1 = seed[1] ^ 0x646f72616e646f6d ^ 0xee, /* 0xee: the 128-bit form */
-        .v2 = seed[0] ^ 0x6c7967656e657261,
-        .v3 = seed[1] ^ 0x7465646279746573,
+        .v0 = seed[4] ^ 0x736f6d6570736575,
+        .v1 = seed[5] ^ 0x646f72616e646f6d ^ 0xee, /* 0xee: the 128-bit form */
+        .v2 = seed[4] ^ 0x6c7967656e657261,
+        .v3 = seed[5] ^ 0x7465646279746573,
     };
     const unsigned char *bytes = p;
     size_t left = n;

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: MIT
+#
+# Builds everything under build/ (with SAN=address,undefined or SAN=thread beside it, under
+# build/san-…). Sources are found by wildcard: a new file needs no change here. BUILD=… puts the
+# whole tree somewhere else, for two builds at a time.
+
+DAEMONS  := gateway auth-svc message-svc group-svc presence-svc
+# Folders of tests that are programs linked with everything, one program a file.
+SUITES   := store bus
+
+comma    := ,
+BUILD    ?= build
+B        := $(BUILD)$(if $(SAN),/san-$(subst $(comma),-,$(SAN)))
+
+# All cores, unless this is a make within a make, which shares its parent's. Output is kept together
+# per file, but not for what runs long and should be seen while it does.
+ifeq ($(MAKELEVEL),0)
+MAKEFLAGS += -j$(shell nproc)
+ifeq ($(filter run suite test unit check demo lint,$(MAKECMDGOALS)),)
+MAKEFLAGS += --output-sync=target
+endif
+endif
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SECONDARY:
+.SUFFIXES:
+
+# ---- Flags ---------------------------------------------------------------------------------------
+
+WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+            -Wold-style-definition -Wformat=2 -Wundef -Wpointer-arith -Wcast-align -Wwrite-strings \
+            -Wvla -Wimplicit-fallthrough -Wconversion -Wno-sign-conversion -Werror
+HARDEN   := -fstack-protector-strong -fstack-clash-protection -fPIE -fno-omit-frame-pointer \
+            $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all,-D_FORTIFY_SOURCE=2)
+PACKAGES := libmariadb hiredis jansson libjwt libuv libprotobuf-c libsodium sqlite3 libutf8proc \
+            rdkafka openssl zlib
+# -isystem: warnings in generated and foreign headers are not ours.
+INCLUDES := -I. -isystem $(B) \
+            $(patsubst -I%,-isystem %,$(shell pkg-config --cflags-only-I $(PACKAGES) 2>/dev/null))
+CC       ?= gcc
+ifeq ($(origin CC),default)
+CC       := gcc
+endif
+BASE     := -std=gnu17 -D_GNU_SOURCE -O2 -g $(HARDEN) $(INCLUDES)
+LDFLAGS_ := -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
+LIBS     := -lssl -lcrypto -lrdkafka -lmariadb -lhiredis -ljansson -ljwt -luv -lprotobuf-c -lsodium \
+            -lsqlite3 -lutf8proc -lz -lpthread -lm
+H2O_LIBS := -lh2o-evloop
+
+# libh2o's headers assume libuv unless told otherwise; a mismatch changes struct layouts silently.
+flags_of = $(BASE) $(WARNINGS) $(if $(findstring gateway/,$(1)),-DH2O_USE_LIBUV=0) $(CFLAGS)
+
+# ---- Sources -------------------------------------------------------------------------------------
+
+PROTOS    := $(wildcard proto/*.proto)
+PROTO_C   := $(PROTOS:%.proto=$(B)/%.pb-c.c)
+PROTO_H   := $(PROTO_C:.c=.h)
+SCHEMAS   := $(wildcard *-svc/schema.sql)
+SCHEMA_H  := $(SCHEMAS:%.sql=$(B)/%.h)
+
+objects    = $(patsubst %.c,$(B)/%.o,$(filter-out %/main.c %/standalone.c,$(wildcard $(1)/*.c)))
+has_main   = $(wildcard $(1)/main.c)
+
+BUILT_DAEMONS  := $(strip $(foreach d,$(DAEMONS),$(if $(call has_main,$d),$d)))
+# Folders that have an archive.
+LIBRARIES      := $(strip $(foreach d,$(DAEMONS),$(if $(call objects,$d),$d)))
+ALL_ARCHIVES   := $(LIBRARIES:%=$(B)/%.a)
+COMMON         := $(B)/libcommon.a $(if $(PROTOS),$(B)/libproto.a)
+STANDALONE     := $(if $(wildcard gateway/standalone.c),$(B)/standalone)
+PROGRAMS       := $(BUILT_DAEMONS:%=$(B)/%) $(STANDALONE)
+
+UNIT_SOURCES   := $(wildcard tests/unit/*/test_*.c)
+UNIT_TESTS     := $(UNIT_SOURCES:%.c=$(B)/%)
+SUITE_SOURCES  := $(foreach s,$(SUITES),$(wildcard tests/$s/*.c))
+SUITE_TESTS    := $(SUITE_SOURCES:%.c=$(B)/%)
+
+C_FILES        := $(wildcard common/*.c $(DAEMONS:%=%/*.c) tests/*/*.c tests/unit/*/*.c)
+H_FILES        := $(wildcard common/*.h $(DAEMONS:%=%/*.h) tests/*/*.h tests/unit/*/*.h)
+
+# ---- What to ask for -----------------------------------------------------------------------------
+
+.PHONY: help all run suite test unit check lint format tidy demo clean tests FORCE
+
+help: ## this list
+	@echo "make <target> [SAN=address,undefined | SAN=thread] [CC=gcc | clang]"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 12
+
+all: $(PROGRAMS) ## the five daemons and standalone, under build/
+
+run: ## install what is missing, build, and run everything as one process (build/standalone)
+	@deploy/install.sh build
+	@$(MAKE) --no-print-directory all
+	@exec $(B)/standalone
+
+suite: ## install what is missing, build, and run the suite: Kafka, MariaDB, Redis, five daemons
+	@deploy/install.sh build suite
+	@$(MAKE) --no-print-directory all
+	@exec deploy/local/suite.sh
+
+test: ## install what is missing, build, and run all tests and lints
+	@deploy/install.sh build suite lint
+	@$(MAKE) --no-print-directory all tests
+	@BUILD=$(B) tests/run.sh
+
+unit: ## build and run the unit tests
+	@$(MAKE) --no-print-directory $(UNIT_TESTS)
+	@BUILD=$(B) tests/unit/run.sh
+
+check: ## what CI runs: test, then the unit tests under the sanitizers
+	@$(MAKE) --no-print-directory test
+	@$(MAKE) --no-print-directory SAN=address,undefined unit
+	@$(MAKE) --no-print-directory SAN=thread unit
+
+lint: ## the checks of the source tree: layers, banned functions, sizes, documents, format, shell
+	@tests/lint/run.sh
+
+format: ## let clang-format rewrite the sources
+	@clang-format -i $(C_FILES) $(H_FILES)
+
+tidy: $(PROTO_H) $(SCHEMA_H) ## clang-tidy over all sources
+	@set -e; for f in $(C_FILES); do echo "$$f"; \
+	  clang-tidy --quiet "$$f" -- -std=gnu17 -D_GNU_SOURCE -DH2O_USE_LIBUV=0 $(INCLUDES); done
+
+demo: ## two users, a group, a message, shown hop by hop
+	@$(MAKE) --no-print-directory all
+	@deploy/demo.sh
+
+clean: ## remove build/
+	rm -rf $(BUILD)
+
+tests: $(UNIT_TESTS) $(SUITE_TESTS)
+
+# ---- How it is built -----------------------------------------------------------------------------
+
+# Rewritten only when the compiler or the flags change; objects then follow.
+$(B)/flags: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(CC) $(call flags_of,gateway/) $(LDFLAGS_)' | cmp -s - $@ || \
+	 printf '%s\n' '$(CC) $(call flags_of,gateway/) $(LDFLAGS_)' > $@
+
+$(B)/%.o: %.c $(B)/flags | $(PROTO_H) $(SCHEMA_H)
+	@mkdir -p $(@D)
+	$(info CC $<)@$(CC) $(call flags_of,$<) -MMD -MP -c -o $@ $<
+
+# protoc-c writes with its own idea of conversions.
+$(B)/proto/%.pb-c.o: $(B)/proto/%.pb-c.c $(B)/flags | $(PROTO_H)
+	@$(CC) $(BASE) -w $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# One .proto may import another: any change makes all anew.
+$(B)/proto/%.pb-c.c $(B)/proto/%.pb-c.h: proto/%.proto $(PROTOS)
+	@mkdir -p $(@D)
+	$(info PROTO $<)@protoc-c --proto_path=proto --c_out=$(B)/proto $<
+
+# X-svc/schema.sql as X_schema_sql, a C string (byte by byte: no limit of length, no quoting).
+$(B)/%-svc/schema.h:
+	@mkdir -p $(@D)
+	@printf '#pragma once\nextern const char %s_schema_sql[];\n' '$*' > $@
+
+$(B)/%-svc/schema.c: %-svc/schema.sql $(B)/%-svc/schema.h
+	@{ printf '#include "%s-svc/schema.h"\nconst char %s_schema_sql[] = {' '$*' '$*'; \
+	   od -An -v -tx1 $< | sed "s/ \(..\)/'\\\\x\1',/g"; echo '0};'; } > $@
+
+$(B)/%-svc/schema.o: $(B)/%-svc/schema.c $(B)/flags
+	@$(CC) $(BASE) $(CFLAGS) -c -o $@ $<
+
+# Made anew each time, so that the objects of removed sources do not stay behind.
+archive = @rm -f $@ && ar rcsD $@ $(filter %.o,$^)
+
+$(B)/libcommon.a: $(call objects,common)
+	$(archive)
+
+$(B)/libproto.a: $(PROTO_C:.c=.o)
+	$(archive)
+
+define library
+$(B)/$(1).a: $(call objects,$(1)) $(patsubst %.sql,$(B)/%.o,$(wildcard $(1)/schema.sql))
+	$$(archive)
+endef
+$(foreach d,$(LIBRARIES),$(eval $(call library,$d)))
+
+# $(1): objects and archives; $(2): more libraries
+link = $(CC) $(BASE) $(CFLAGS) $(LDFLAGS_) -o $@ -Wl,--start-group $(1) -Wl,--end-group $(2) $(LIBS)
+
+define daemon
+$(B)/$(1): $(B)/$(1)/main.o $(filter $(B)/$(1).a,$(ALL_ARCHIVES)) $(COMMON)
+	$$(info LD $$@)@$$(call link,$$(filter %.o %.a,$$^),$(if $(filter gateway,$(1)),$(H2O_LIBS)))
+endef
+$(foreach d,$(DAEMONS),$(eval $(call daemon,$d)))
+
+$(B)/standalone: $(B)/gateway/standalone.o $(ALL_ARCHIVES) $(COMMON)
+	$(info LD $@)@$(call link,$(filter %.o %.a,$^),$(H2O_LIBS))
+
+# A unit test is its object and whatever it pulls from the folder that it tests.
+define unit_folder
+$(filter $(B)/tests/unit/$(1)/%,$(UNIT_TESTS)): $(B)/%: $(B)/%.o $(filter $(B)/$(1).a,$(ALL_ARCHIVES)) $(COMMON)
+	@$$(call link,$$(filter %.o %.a,$$^),$(if $(filter gateway,$(1)),$(H2O_LIBS)))
+endef
+$(foreach d,$(sort $(notdir $(patsubst %/,%,$(dir $(UNIT_SOURCES))))),$(eval $(call unit_folder,$d)))
+
+$(SUITE_TESTS): $(B)/%: $(B)/%.o $(ALL_ARCHIVES) $(COMMON)
+	@$(call link,$(filter %.o %.a,$^),$(H2O_LIBS))
+
+-include $(shell [ -d $(B) ] && find $(B) -name '*.d' $(if $(SAN),,-not -path '$(B)/san-*'))
