@@ -29,14 +29,14 @@ struct bus_key {
 };
 
 struct bus_options {
-    const char *bootstrap;  /* Kafka's servers; NULL or "": the in-process bus */
-    const char *prefix;     /* of topic names */
-    const char *instance;   /* "<daemon>-<instance>": names the reply topic and the client */
+    const char *bootstrap; /* Kafka's servers; NULL or "": the in-process bus */
+    const char *prefix;    /* of topic names */
+    const char *instance;  /* "<daemon>-<instance>": names the reply topic and the client */
     int32_t partitions;
     int16_t replication;
     const char *security_protocol, *sasl_mechanism, *sasl_username, *sasl_password, *ssl_ca_file;
     int64_t session_retention_ms; /* of TOPIC_EVENTS_SESSION */
-    bool reply_topic;       /* make and own TOPIC_REPLY for this instance */
+    bool reply_topic;             /* make and own TOPIC_REPLY for this instance */
 };
 
 /*
@@ -52,7 +52,7 @@ void bus_close(struct bus *bus, int flush_ms, void (*done)(void *arg), void *arg
 
 /* Names the log: the cluster's id; for the in-process bus a number made at process start. */
 const char *bus_log_id(const struct bus *bus);
-bool bus_is_durable(const struct bus *bus); /* false: the in-process bus, empty at each start */
+bool bus_is_durable(const struct bus *bus);   /* false: the in-process bus, empty at each start */
 bool bus_is_connected(const struct bus *bus); /* some broker is up; any thread */
 int32_t bus_partitions(const struct bus *bus, enum topic topic);
 /* The partition of a key (map_hash_stable modulo count; equal on both implementations). */
@@ -65,10 +65,10 @@ int bus_watermarks(struct bus *bus, enum topic topic, int32_t partition, int64_t
 
 struct bus_message {
     enum topic topic;
-    const char *reply_to;  /* TOPIC_REPLY: the instance that asked */
+    const char *reply_to; /* TOPIC_REPLY: the instance that asked */
     struct bus_key key;
-    int32_t partition;     /* -1: by the hash of `key` */
-    const void *value;     /* copied; NULL with len 0: a tombstone (compacted topics) */
+    int32_t partition; /* -1: by the hash of `key` */
+    const void *value; /* copied; NULL with len 0: a tombstone (compacted topics) */
     size_t len;
     const char *traceparent; /* headers of the record; NULL or "": none */
     const char *request_id;
@@ -76,9 +76,9 @@ struct bus_message {
 
 /*
  * Queues a record; never blocks. ack (may be NULL) runs on the loop once every in-sync replica has
- * it (err 0) or it is given up (ERR_UNAVAILABLE; it may be in the log nevertheless). Errors at once, ack is
- * then not called: ERR_UNAVAILABLE (the queue is full, or closing), ERR_TOO_LARGE. Records of one
- * topic and partition keep the order of their calls. Any thread.
+ * it (err 0) or it is given up (ERR_UNAVAILABLE; it may be in the log nevertheless). Errors at
+ * once, ack is then not called: ERR_UNAVAILABLE (the queue is full, or closing), ERR_TOO_LARGE.
+ * Records of one topic and partition keep the order of their calls. Any thread.
  */
 typedef void (*bus_ack_fn)(void *arg, int err);
 int bus_send(struct bus *bus, const struct bus_message *message, bus_ack_fn ack, void *arg)
@@ -90,8 +90,9 @@ int bus_send(struct bus *bus, const struct bus_message *message, bus_ack_fn ack,
  */
 int bus_txn_open(struct bus *bus, const char *name, struct bus_txn **txn_out);
 /* All of them or none, in order. 0: committed (in-process: also committed by every consumer group
- * of the topic, so that nothing is lost with the process). ERR_FENCED: another has taken over, close this one.
- * ERR_UNAVAILABLE: nothing was published as far as is known; publish the same again. */
+ * of the topic, so that nothing is lost with the process). ERR_FENCED: another has taken over,
+ * close this one. ERR_UNAVAILABLE: nothing was published as far as is known; publish the same
+ * again. */
 int bus_txn_publish(struct bus_txn *txn, const struct bus_message *messages, size_t n);
 void bus_txn_close(struct bus_txn *txn); /* takes NULL */
 
@@ -146,10 +147,12 @@ void bus_consumer_resume(struct bus_consumer *consumer);
 void bus_consumer_commit(struct bus_consumer *consumer, enum topic topic, int32_t partition,
                          int64_t next);
 void bus_consumer_release(struct bus_consumer *consumer, enum topic topic, int32_t partition);
-/* Leaves: every assigned partition gets its on_revoke; pending commits are sent; done runs once all is released. */
+/* Leaves: every assigned partition gets its on_revoke; pending commits are sent; done runs once all
+ * is released. */
 void bus_consumer_leave(struct bus_consumer *consumer, void (*done)(void *arg), void *arg);
 /* Records in the log that this consumer has not been handed yet, over its partitions; -1 unknown.
  * Kept as the metric chat_bus_lag_records too. Any thread. */
 int64_t bus_consumer_lag(const struct bus_consumer *consumer);
-/* How long (ms) a consumer that has lag has not received a record; 0: it is at the end. Any thread. */
+/* How long (ms) a consumer that has lag has not received a record; 0: it is at the end. Any thread.
+ */
 int64_t bus_consumer_stalled_ms(const struct bus_consumer *consumer);

@@ -45,8 +45,8 @@ static inline const struct db_value *db_at(const struct db_rows *rows, size_t ro
 }
 
 /* url: mysql://user:password@host:port/schema[?tls=off|on|verify&ca=FILE] or sqlite:PATH or
- * sqlite::memory:NAME (shared by all connections of this name in the process). Does not connect yet for MySQL.
- * ERR_INVALID with one sentence in problem. */
+ * sqlite::memory:NAME (shared by all connections of this name in the process). Does not connect yet
+ * for MySQL. ERR_INVALID with one sentence in problem. */
 int db_open(const char *url, struct db **db_out, char *problem, size_t problem_size);
 void db_close(struct db *db); /* takes NULL; rolls back */
 bool db_is_sqlite(const struct db *db);
@@ -58,21 +58,24 @@ bool db_is_sqlite(const struct db *db);
  * ERR_INTERNAL (a statement that the server refuses: our bug; logged with the server's text).
  */
 int db_exec(struct db *db, const char *sql, const struct db_value *params, size_t n,
-            int64_t *affected_out) __attribute__((warn_unused_result)); /* affected_out may be NULL; rows MATCHED by an UPDATE, not only changed */
-int64_t db_last_id(struct db *db); /* of the last INSERT into an auto-increment table */
+            int64_t *affected_out)
+    __attribute__((warn_unused_result)); /* affected_out may be NULL; rows MATCHED by an UPDATE, not
+                                            only changed */
+int64_t db_last_id(struct db *db);       /* of the last INSERT into an auto-increment table */
 int db_query(struct db *db, struct arena *arena, const char *sql, const struct db_value *params,
              size_t n, struct db_rows *rows_out) __attribute__((warn_unused_result));
-/* "INSERT INTO t (a, b) VALUES" with `rows` rows of `columns` values, tail (or NULL) appended to each statement:
- * multi-row statements of 256, 64, 16, 4, 1 rows, so that the set of texts is bounded. */
+/* "INSERT INTO t (a, b) VALUES" with `rows` rows of `columns` values, tail (or NULL) appended to
+ * each statement: multi-row statements of 256, 64, 16, 4, 1 rows, so that the set of texts is
+ * bounded. */
 int db_insert(struct db *db, const char *head, size_t columns, const struct db_value *values,
               size_t rows, const char *tail) __attribute__((warn_unused_result));
-/* "…WHERE id IN (%s) AND …" (one %s): fills in `list` question marks, rounded up to a power of two (the last value
- * repeated), at most 1,024. Parameters before the list: `before`, after it: `after`. tuple: width
- * of one entry: 1 gives ?, 2 gives (?,?). */
-int db_query_in(struct db *db, struct arena *arena, const char *sql,
-                const struct db_value *before, size_t before_n, const struct db_value *list,
-                size_t list_n, size_t tuple, const struct db_value *after, size_t after_n,
-                struct db_rows *rows_out) __attribute__((warn_unused_result));
+/* "…WHERE id IN (%s) AND …" (one %s): fills in `list` question marks, rounded up to a power of two
+ * (the last value repeated), at most 1,024. Parameters before the list: `before`, after it:
+ * `after`. tuple: width of one entry: 1 gives ?, 2 gives (?,?). */
+int db_query_in(struct db *db, struct arena *arena, const char *sql, const struct db_value *before,
+                size_t before_n, const struct db_value *list, size_t list_n, size_t tuple,
+                const struct db_value *after, size_t after_n, struct db_rows *rows_out)
+    __attribute__((warn_unused_result));
 
 int db_begin(struct db *db) __attribute__((warn_unused_result)); /* SQLite: BEGIN IMMEDIATE */
 int db_commit(struct db *db) __attribute__((warn_unused_result));
@@ -81,15 +84,17 @@ void db_rollback(struct db *db); /* nothing outside of a transaction */
 /* ---- Schemas ---- */
 
 struct db_schema {
-    const char *name;    /* "auth" */
-    int64_t version;     /* what this daemon needs */
-    const char *sql;     /* the file schema.sql, see below */
+    const char *name; /* "auth" */
+    int64_t version;  /* what this daemon needs */
+    const char *sql;  /* the file schema.sql, see below */
 };
 /*
  * Brings the database to the schema's version. The text is a list of steps, each begun by a line
- * `-- version N` and holding statements ended by `;` at a line's end; a statement under a line `-- mysql` or
- * `-- sqlite` is for that database only, until `-- both`. Steps above the stored version are executed in order, each
- * recorded in schema_version. One daemon at a time (GET_LOCK, or SQLite's lock).
- * ERR_INVALID: the stored version is newer than ours; ERR_UNAVAILABLE. One sentence in problem.
+ * `-- version N` and holding statements ended by `;` at a line's end; a statement under a line `--
+ * mysql` or
+ * `-- sqlite` is for that database only, until `-- both`. Steps above the stored version are
+ * executed in order, each recorded in schema_version. One daemon at a time (GET_LOCK, or SQLite's
+ * lock). ERR_INVALID: the stored version is newer than ours; ERR_UNAVAILABLE. One sentence in
+ * problem.
  */
 int db_migrate(struct db *db, const struct db_schema *schema, char *problem, size_t problem_size);

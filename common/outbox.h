@@ -9,7 +9,8 @@
  *
  *   CREATE TABLE outbox (id BIGINT PRIMARY KEY AUTO_INCREMENT, topic SMALLINT NOT NULL,
  *     key_a BIGINT NOT NULL, key_b BIGINT NOT NULL, partition_a BIGINT NOT NULL,
- *     value MEDIUMBLOB, traceparent VARCHAR(60), request_id VARCHAR(64), created_at BIGINT NOT NULL);
+ *     value MEDIUMBLOB, traceparent VARCHAR(60), request_id VARCHAR(64), created_at BIGINT NOT
+ * NULL);
  */
 #pragma once
 
@@ -34,6 +35,6 @@ void outbox_wake(struct outbox *o);
 
 /* For svc.c. database_url: the publisher opens a connection of its own in its thread. */
 int outbox_new(struct bus *bus, const char *name, const char *database_url, struct outbox **out);
-void outbox_lead(struct outbox *o, bool leader); /* loop thread */
+void outbox_lead(struct outbox *o, bool leader);  /* loop thread */
 int64_t outbox_oldest_ms(const struct outbox *o); /* age of the oldest row, 0: empty. Any thread */
-void outbox_stop(struct outbox *o);              /* publishes what is there, at most 2 s; takes NULL */
+void outbox_stop(struct outbox *o); /* publishes what is there, at most 2 s; takes NULL */

@@ -25,6 +25,6 @@ static inline ProtobufCBinaryData pb_bytes(const void *p, size_t n)
 {
     return (ProtobufCBinaryData){.len = n, .data = (uint8_t *)(uintptr_t)p};
 }
-ProtobufCBinaryData pb_str(const char *s); /* borrowed; NULL is empty */
+ProtobufCBinaryData pb_str(const char *s);                 /* borrowed; NULL is empty */
 char *pb_cstr(struct arena *arena, ProtobufCBinaryData b); /* with a NUL; cut at an embedded one */
 int pb_equal(ProtobufCBinaryData b, const char *s);

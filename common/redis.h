@@ -41,5 +41,5 @@ void redis_add(struct redis *r, uint32_t shard, const char *const *args, const s
 /* EVALSHA of a script (loaded again by itself on NOSCRIPT). */
 void redis_add_script(struct redis *r, uint32_t shard, const char *script, const char *const *keys,
                       size_t nkeys, const char *const *args, const size_t *lens, size_t nargs);
-int redis_run(struct redis *r, struct arena *arena, struct redis_value **answers_out,
-              size_t *n_out) __attribute__((warn_unused_result));
+int redis_run(struct redis *r, struct arena *arena, struct redis_value **answers_out, size_t *n_out)
+    __attribute__((warn_unused_result));

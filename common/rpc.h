@@ -38,8 +38,8 @@ struct rpc_field_error {
 struct rpc_request {
     struct svc_ctx *svc;
     struct arena *arena;
-    struct db *db;       /* this worker's connection; NULL in services without a database */
-    void *worker;        /* what svc.worker_start returned for this worker */
+    struct db *db; /* this worker's connection; NULL in services without a database */
+    void *worker;  /* what svc.worker_start returned for this worker */
     struct rpc_caller caller;
     int64_t deadline_ms; /* since 1970 */
     const char *method, *traceparent, *request_id;
@@ -79,28 +79,28 @@ int rpc_invalid(struct rpc_request *rq, const char *field, const char *format, .
 struct rpc_client;
 
 struct rpc_reply {
-    int err;                     /* 0 or a negative ERR_*; ERR_TIMEOUT when nothing came */
-    const char *detail;          /* "" when none */
+    int err;            /* 0 or a negative ERR_*; ERR_TIMEOUT when nothing came */
+    const char *detail; /* "" when none */
     const struct rpc_field_error *errors;
     size_t error_count;
     uint32_t retry_after_s;
-    const uint8_t *body;         /* the packed output; valid during the callback only */
+    const uint8_t *body; /* the packed output; valid during the callback only */
     size_t len;
-    const char *instance;        /* who answered; "" on a timeout */
+    const char *instance; /* who answered; "" on a timeout */
 };
 typedef void (*rpc_reply_fn)(void *arg, const struct rpc_reply *reply);
 
 struct rpc_call {
-    int topic;                   /* enum topic: which service */
+    int topic; /* enum topic: which service */
     const char *method;
-    uint64_t key;                /* the entity asked about: picks the partition */
+    uint64_t key;                    /* the entity asked about: picks the partition */
     const struct rpc_caller *caller; /* NULL: the daemon itself */
-    const void *input;           /* a message, packed here; or NULL and body/len */
+    const void *input;               /* a message, packed here; or NULL and body/len */
     const uint8_t *body;
     size_t len;
-    int64_t timeout_ms;          /* 0: RPC_DEADLINE_MS */
+    int64_t timeout_ms; /* 0: RPC_DEADLINE_MS */
     const char *traceparent, *request_id;
-    int32_t partition;           /* with use_partition: exactly this one */
+    int32_t partition; /* with use_partition: exactly this one */
     bool use_partition;
 };
 

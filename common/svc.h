@@ -23,8 +23,8 @@ struct svc_causes;
 /*
  * A stream of records that is handled in batches on a thread of its own: everything that arrived
  * while the last batch ran, at most 500. Offsets are committed when a batch and all sends that it
- * holds are through, in order. While 8 batches are unfinished or 1,000 records wait, the consumer pauses. On revoke the
- * running batch is finished before the partition is let go.
+ * holds are through, in order. While 8 batches are unfinished or 1,000 records wait, the consumer
+ * pauses. On revoke the running batch is finished before the partition is let go.
  */
 struct svc_stream {
     enum topic topic;
@@ -41,29 +41,30 @@ struct svc_ctx *svc_batch_ctx(struct svc_batch *b);
 struct arena *svc_batch_arena(struct svc_batch *b); /* reset before each batch */
 struct db *svc_batch_db(struct svc_batch *b);       /* this stream's own connection */
 void *svc_batch_worker(struct svc_batch *b);        /* what svc.worker_start returned for it */
-/* Sends a record that must be acknowledged before the batch's offsets are committed. If it is given up by the bus
- * the whole batch is run again. */
+/* Sends a record that must be acknowledged before the batch's offsets are committed. If it is given
+ * up by the bus the whole batch is run again. */
 int svc_batch_send(struct svc_batch *b, const struct bus_message *message)
     __attribute__((warn_unused_result));
 /* Sends a Reply envelope to an asker (a Command's reply_to). Best effort. */
 int svc_reply(struct svc_ctx *ctx, const char *reply_to, uint64_t call_id, int err,
-              const char *detail, const struct rpc_field_error *errors, size_t error_count, const void *output /* message or NULL */,
-              const char *traceparent, const char *request_id);
+              const char *detail, const struct rpc_field_error *errors, size_t error_count,
+              const void *output /* message or NULL */, const char *traceparent,
+              const char *request_id);
 
 struct svc {
-    const char *name;                           /* "auth-svc" */
-    const char *about;                          /* one line for --help */
-    const ProtobufCServiceDescriptor *rpc;      /* NULL: answers nothing (the gateway) */
+    const char *name;                      /* "auth-svc" */
+    const char *about;                     /* one line for --help */
+    const ProtobufCServiceDescriptor *rpc; /* NULL: answers nothing (the gateway) */
     enum topic rpc_topic;
-    const struct rpc_handler *handlers;         /* ends with {0}; exactly the methods of rpc */
-    const struct config_row *settings;          /* its own, beside the skeleton's */
-    size_t setting_count, settings_size;        /* rows; bytes of the target struct */
-    const char *schema_name;                    /* "auth": NULL: no database */
+    const struct rpc_handler *handlers;  /* ends with {0}; exactly the methods of rpc */
+    const struct config_row *settings;   /* its own, beside the skeleton's */
+    size_t setting_count, settings_size; /* rows; bytes of the target struct */
+    const char *schema_name;             /* "auth": NULL: no database */
     int64_t schema_version;
     const char *schema_sql;
     bool outbox;
-    const struct svc_stream *streams;           /* ends with {0} (group NULL); NULL: none */
-    int fast_workers;                           /* 0: 4 */
+    const struct svc_stream *streams; /* ends with {0} (group NULL); NULL: none */
+    int fast_workers;                 /* 0: 4 */
     int64_t default_admin_port;
     /*
      * start: after settings, bus and database are there, before the first record; on the loop's
@@ -73,7 +74,8 @@ struct svc {
     int (*start)(struct svc_ctx *ctx, char *problem, size_t problem_size);
     void (*stop)(struct svc_ctx *ctx);
     void (*free)(struct svc_ctx *ctx);
-    /* State of a worker or batch thread, e.g. a Redis connection. NULL: none. Runs on that thread. */
+    /* State of a worker or batch thread, e.g. a Redis connection. NULL: none. Runs on that thread.
+     */
     void *(*worker_start)(struct svc_ctx *ctx);
     void (*worker_stop)(struct svc_ctx *ctx, void *worker);
     /* Adds what is not ready: for each cause call svc_not_ready. Admin's thread: the loop. */
@@ -102,9 +104,10 @@ struct svc_settings {
 
 /* Of a running instance; any thread. */
 const struct svc_settings *svc_common(const struct svc_ctx *ctx);
-const void *svc_settings(const struct svc_ctx *ctx);  /* the service's own struct */
-bool svc_is_standalone(const struct svc_ctx *ctx);    /* for what differs by contract (defaults), not for logic */
-void *svc_state(const struct svc_ctx *ctx);           /* what start set */
+const void *svc_settings(const struct svc_ctx *ctx); /* the service's own struct */
+bool svc_is_standalone(
+    const struct svc_ctx *ctx); /* for what differs by contract (defaults), not for logic */
+void *svc_state(const struct svc_ctx *ctx); /* what start set */
 void svc_set_state(struct svc_ctx *ctx, void *state);
 uv_loop_t *svc_loop(const struct svc_ctx *ctx);
 struct bus *svc_bus(const struct svc_ctx *ctx);

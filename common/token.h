@@ -20,24 +20,25 @@
 struct token_keys;
 
 struct token_claims {
-    uint64_t user_id, session_id; /* user_id, sid */
-    char username[129];           /* NUL-terminated UTF-8 */
+    uint64_t user_id, session_id;  /* user_id, sid */
+    char username[129];            /* NUL-terminated UTF-8 */
     int64_t issued_at, expires_at; /* seconds since 1970 */
 };
 
 /*
- * Exactly one way: a secret (HS256, at least 32 bytes), or key files. private_file signs (RS256 or ES256 by the
- * key's type), public_files is a comma-separated list of PEM files that verify: the first belongs to
- * the private key, further ones are earlier keys (rotation). `kid` is the first 16 hex digits of the
- * SHA-256 of the public key's DER. A verifier needs no private key. ERR_INVALID, one sentence in problem.
+ * Exactly one way: a secret (HS256, at least 32 bytes), or key files. private_file signs (RS256 or
+ * ES256 by the key's type), public_files is a comma-separated list of PEM files that verify: the
+ * first belongs to the private key, further ones are earlier keys (rotation). `kid` is the first 16
+ * hex digits of the SHA-256 of the public key's DER. A verifier needs no private key. ERR_INVALID,
+ * one sentence in problem.
  */
 int token_keys_load(const char *secret, const char *private_file, const char *public_files,
                     struct token_keys **keys_out, char *problem, size_t problem_size);
 void token_keys_free(struct token_keys *keys);
 
 /* The token, in the arena. ERR_INVALID: no signing key. */
-int token_sign(const struct token_keys *keys, const struct token_claims *claims, struct arena *arena,
-               const char **token_out);
+int token_sign(const struct token_keys *keys, const struct token_claims *claims,
+               struct arena *arena, const char **token_out);
 /*
  * Checks form (three non-empty base64url segments), algorithm, kid, signature, iss, iat and exp
  * (30 s leeway for clocks at iat, none at exp). ERR_UNAUTHENTICATED or ERR_TOKEN_EXPIRED (the
