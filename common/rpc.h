@@ -21,6 +21,7 @@
 #define RPC_REPLY_MAX (512 * 1024)
 
 struct db;
+struct rpc_server;
 struct svc_ctx;
 
 /* ---- Server side: handlers ---- */
@@ -43,6 +44,7 @@ struct rpc_request {
     struct rpc_caller caller;
     int64_t deadline_ms; /* since 1970 */
     const char *method, *traceparent, *request_id;
+    struct rpc_server *server; /* NULL in tests: rpc_ask then says ERR_UNAVAILABLE */
     /* Set by rpc_fail and friends: */
     const char *detail;
     struct rpc_field_error errors[8];
@@ -134,8 +136,9 @@ struct rpc_wire { /* how a client sends */
     void *arg;
 };
 struct uv_loop_s;
-int rpc_client_new(struct uv_loop_s *loop, const char *name, const struct rpc_wire *wire,
-                   struct rpc_client **client_out);
+struct rpc_client *rpc_client_new(struct uv_loop_s *loop, const char *name,
+                                  const struct rpc_wire *wire);
 void rpc_client_received(struct rpc_client *client, const uint8_t *data, size_t len); /* a Reply */
-void rpc_client_close(struct rpc_client *client); /* waiting calls end with ERR_UNAVAILABLE */
-size_t rpc_client_waiting(const struct rpc_client *client);
+/* Waiting calls end with ERR_UNAVAILABLE; nothing may call any more. Freed when the loop has closed its handles. */
+void rpc_client_close(struct rpc_client *client); /* takes NULL */
+size_t rpc_client_waiting(struct rpc_client *client); /* any thread */
