@@ -224,7 +224,8 @@ __attribute__((format(printf, 2, 3))) static void line_add(struct line *line, co
 }
 
 /* The caller's pairs, trimmed; should one hold a raw line break, the line stays one line. */
-static void line_add_pairs(struct line *line, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void line_add_pairs(struct line *line,
+                                                                 const char *format, va_list args)
 {
     size_t start = line->len;
     line_add(line, " ");
