@@ -17,6 +17,10 @@
 
 #include <uv.h>
 
+/* Signs tokens when MODE=debug and no key is set (standalone makes a random one and keeps it). In
+ * every copy of the source, so no secret: MODE=release refuses it, given or by default. */
+#define SVC_DEFAULT_JWT_SECRET "development only: every copy of this program knows this key"
+
 struct svc_ctx; /* one running instance of one service */
 struct svc_batch;
 struct svc_causes;
@@ -118,6 +122,13 @@ struct rpc_client *svc_rpc(const struct svc_ctx *ctx);
 struct outbox *svc_outbox(const struct svc_ctx *ctx); /* NULL without */
 const char *svc_instance(const struct svc_ctx *ctx);  /* "<daemon>-<instance>" */
 /* Replies handed to the instance's reply topic reach svc_rpc by themselves. */
+
+/* Runs fn once on a worker of that lane with the worker's connection: chores such as cleaning. From
+ * start on; before the workers run it waits for them. Its errors are its own. ERR_UNAVAILABLE: the
+ * lane is full or stopping; arg stays the caller's. Any thread. */
+typedef void (*svc_work_fn)(struct svc_ctx *ctx, struct db *db, void *worker, void *arg);
+int svc_work(struct svc_ctx *ctx, enum rpc_lane lane, svc_work_fn fn, void *arg)
+    __attribute__((warn_unused_result));
 
 void svc_stopped(struct svc_ctx *ctx); /* the drain begun by stop is over; loop thread */
 /* Ends the process (standalone: all of it) as SIGTERM would, with this exit status. Any thread. */
