@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# A private Redis for development and tests on 127.0.0.1: server NUMBER (1, 2, ...) of a stack, in DIR/redis-NUMBER.
+# Started again, it has the same port, and nothing else: it keeps no data, because nothing in Redis is authoritative
+# and a restart must show that the services fill it again.
+#
+# usage: redis.sh start|stop|kill|status [DIR [NUMBER]]      DIR: var/local of this clone; NUMBER: 1
+#
+# `kill` is SIGKILL, for tests.
+set -euo pipefail
+# shellcheck source=lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+readonly start_seconds=20 stop_seconds=10
+readonly number=${3-1}
+[[ $number =~ ^[1-9][0-9]?$ ]] || fail "not the number of a server: $number"
+
+answers() { # PORT
+    [[ $(redis-cli -h 127.0.0.1 -p "$1" PING 2>/dev/null) == PONG ]]
+}
+
+start() { # DIR
+    local home=$1/redis-$number log=$1/log/redis-$number.log begin port
+    need_command redis-server
+    mkdir -p "$home"
+    exec 8>"$home/lock"
+    flock 8
+    port=$(kept_port "$home/port")
+    if live_pid "$home/pid" >/dev/null; then
+        echo "Redis $number runs already on 127.0.0.1:$port"
+        return 0
+    fi
+    begin=$(now_ms)
+    put_file "$home/redis.conf" <<END
+# Written by deploy/local/redis.sh at every start.
+bind 127.0.0.1
+port $port
+dir "$home"
+save ""
+appendonly no
+END
+    spawn "$home/pid" "$log" "$(command -v redis-server)" "$home/redis.conf"
+    wait_ready "Redis $number" "$home/pid" "$log" "$start_seconds" answers "$port"
+    echo "Redis $number ready on 127.0.0.1:$port after $(seconds_since "$begin") s"
+}
+
+case ${1-} in
+start) start "$(stack_dir "${2-$default_dir}")" ;;
+stop) end_process "Redis $number" "${2-$default_dir}/redis-$number/pid" "$stop_seconds" ;;
+kill) kill_process "${2-$default_dir}/redis-$number/pid" ;;
+status) show_status "redis-$number" "${2-$default_dir}/redis-$number/pid" \
+    "127.0.0.1:$(cat "${2-$default_dir}/redis-$number/port" 2>/dev/null || true)" ;;
+*) fail "usage: redis.sh start|stop|kill|status [DIR [NUMBER]]" ;;
+esac
