@@ -126,8 +126,8 @@ static int run(struct db *db, const struct db_call *call)
 int db_exec(struct db *db, const char *sql, const struct db_value *params, size_t n,
             int64_t *affected_out)
 {
-    return run(db, &(struct db_call){
-                       .sql = sql, .params = params, .n = n, .affected_out = affected_out});
+    return run(
+        db, &(struct db_call){.sql = sql, .params = params, .n = n, .affected_out = affected_out});
 }
 
 int64_t db_last_id(struct db *db)
@@ -139,11 +139,8 @@ int db_query(struct db *db, struct arena *arena, const char *sql, const struct d
              size_t n, struct db_rows *rows_out)
 {
     struct db_rows rows = {0};
-    int rc = run(db, &(struct db_call){.sql = sql,
-                                       .params = params,
-                                       .n = n,
-                                       .arena = arena,
-                                       .rows_out = &rows});
+    int rc = run(db, &(struct db_call){
+                         .sql = sql, .params = params, .n = n, .arena = arena, .rows_out = &rows});
 
     if (rc == 0) {
         *rows_out = rows;

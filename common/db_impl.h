@@ -32,7 +32,7 @@ struct db_driver {
     void (*close)(struct db *db); /* frees the whole object */
 };
 
-struct db_stmt { /* a prepared statement, at the head of the driver's */
+struct db_stmt {           /* a prepared statement, at the head of the driver's */
     uint64_t key_a, key_b; /* keyed hash of the text */
     struct db_stmt *newer, *older;
 };
