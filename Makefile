@@ -89,27 +89,27 @@ all: $(PROGRAMS) ## the five daemons and standalone, under build/
 
 run: ## install what is missing, build, and run everything as one process (build/standalone)
 	@deploy/install.sh build
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) -s --no-print-directory all
 	@exec $(B)/standalone
 
 suite: ## install what is missing, build, and run the suite: Kafka, MariaDB, Redis, five daemons
 	@deploy/install.sh build suite
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) -s --no-print-directory all
 	@exec deploy/local/suite.sh
 
 test: ## install what is missing, build, and run all tests and lints
 	@deploy/install.sh build suite lint
-	@$(MAKE) --no-print-directory all tests
+	@$(MAKE) -s --no-print-directory all tests
 	@BUILD=$(B) tests/run.sh
 
 unit: ## build and run the unit tests
-	@$(MAKE) --no-print-directory $(UNIT_TESTS)
+	@$(MAKE) -s --no-print-directory $(UNIT_TESTS)
 	@BUILD=$(B) tests/unit/run.sh
 
 check: ## what CI runs: test, then the unit tests under the sanitizers
-	@$(MAKE) --no-print-directory test
-	@$(MAKE) --no-print-directory SAN=address,undefined unit
-	@$(MAKE) --no-print-directory SAN=thread unit
+	@$(MAKE) -s --no-print-directory test
+	@$(MAKE) -s --no-print-directory SAN=address,undefined unit
+	@$(MAKE) -s --no-print-directory SAN=thread unit
 
 lint: ## the checks of the source tree: layers, banned functions, sizes, documents, format, shell
 	@tests/lint/run.sh
@@ -122,7 +122,7 @@ tidy: $(PROTO_H) $(SCHEMA_H) ## clang-tidy over all sources
 	  clang-tidy --quiet "$$f" -- -std=gnu17 -D_GNU_SOURCE -DH2O_USE_LIBUV=0 $(INCLUDES); done
 
 demo: ## two users, a group, a message, shown hop by hop
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) -s --no-print-directory all
 	@deploy/demo.sh
 
 clean: ## remove build/
