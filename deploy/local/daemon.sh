@@ -82,7 +82,7 @@ start() {
         echo "$name runs already"
         return 0
     fi
-    [[ -x $binary ]] || fail "$binary is missing: build it first"
+    [[ -f $binary && -x $binary ]] || fail "$binary is missing: build it first"
     launch
     write_json "$(cut -d' ' -f1 "$run.pid")"
     wait_ready "$name" "$run.pid" "$log" "$start_seconds" answers

@@ -138,7 +138,7 @@ start() {
         fi
     done
     for name in gateway "${services[@]}"; do
-        [[ -x $build/$name ]] || fail "$build/$name is missing: build it first"
+        [[ -f $build/$name && -x $build/$name ]] || fail "$build/$name is missing: build it first"
     done
     if [[ $first_port -ne 0 ]] && port_is_open "$first_port"; then
         fail "port $first_port is taken; --port 0 takes a free one"
