@@ -7,7 +7,7 @@
 # common/ by layer: a module may include the rows above its own; within the first row, its row too.
 # A module is a file and its parts: db.c, db.h, db_impl.h, db_sqlite.c.
 layers='
-err arena buf map clock log random topics
+err arena buf map clock log random text topics
 config metrics
 pool
 token bus db redis admin
@@ -44,7 +44,7 @@ openssl/*                        common/token* gateway/http* gateway/tls* gatewa
 h2o.h                            gateway/*
 h2o/*                            gateway/*
 sodium.h                         auth-svc/password* auth-svc/refresh* common/random*
-utf8proc.h                       auth-svc/text*
+utf8proc.h                       common/text* auth-svc/text*
 zlib.h                           gateway/http*
 protobuf-c/*                     common/pb* common/rpc* common/svc* gateway/pbjson* gateway/routes* gateway/calls* tests/*
 uv.h                             common/* gateway/standalone.c gateway/main.c tests/*
