@@ -33,6 +33,7 @@ struct conn {
     uv_timer_t timer;
     int open_handles; /* of these two; freed when both are closed */
     enum state state;
+    bool client_done; /* it shut its side; it may still wait for the answer */
     uv_write_t write;
     uv_shutdown_t shutdown;
     struct buf answer;
@@ -285,7 +286,8 @@ static void on_written(uv_write_t *write, int status)
 {
     struct conn *conn = write->data;
     conn->state = LINGERING;
-    if (status < 0 || uv_shutdown(&conn->shutdown, (uv_stream_t *)&conn->tcp, on_shutdown) < 0) {
+    if (status < 0 || conn->client_done ||
+        uv_shutdown(&conn->shutdown, (uv_stream_t *)&conn->tcp, on_shutdown) < 0) {
         conn_close(conn);
     }
 }
@@ -323,8 +325,8 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *in)
     (void)in;
     struct conn *conn = stream->data;
     if (n < 0) {
-        /* A client may shut its side after the request and still wait for the answer. */
         if (n == UV_EOF && conn->state == ANSWERING) {
+            conn->client_done = true;
             uv_read_stop(stream);
             return;
         }

@@ -6,7 +6,8 @@
  *   GET /readyz    200, or 503 and what is missing, while the daemon cannot do its work
  *
  * Not for clients and not for the open network: no TLS, no authentication, one request a
- * connection. Everything here runs on the thread of the loop that it was started with.
+ * connection. Everything here runs on the thread of the loop that it was started with. The daemon
+ * must ignore SIGPIPE: libuv's writes do not.
  */
 #pragma once
 
