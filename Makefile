@@ -12,6 +12,9 @@ comma    := ,
 BUILD    ?= build
 B        := $(BUILD)$(if $(SAN),/san-$(subst $(comma),-,$(SAN)))
 
+# Objects and generated C have a folder of their own: build/gateway is the program.
+O        := $(B)/obj
+
 # All cores, unless this is a make within a make, which shares its parent's. Output is kept together
 # per file, but not for what runs long and should be seen while it does.
 ifeq ($(MAKELEVEL),0)
@@ -35,7 +38,7 @@ HARDEN   := -fstack-protector-strong -fstack-clash-protection -fPIE -fno-omit-fr
 PACKAGES := libmariadb hiredis jansson libjwt libuv libprotobuf-c libsodium sqlite3 libutf8proc \
             rdkafka openssl zlib
 # -isystem: warnings in generated and foreign headers are not ours.
-INCLUDES := -I. -isystem $(B) \
+INCLUDES := -I. -isystem $(O) \
             $(patsubst -I%,-isystem %,$(shell pkg-config --cflags-only-I $(PACKAGES) 2>/dev/null))
 CC       ?= gcc
 ifeq ($(origin CC),default)
@@ -53,12 +56,12 @@ flags_of = $(BASE) $(WARNINGS) $(if $(findstring gateway/,$(1)),-DH2O_USE_LIBUV=
 # ---- Sources -------------------------------------------------------------------------------------
 
 PROTOS    := $(wildcard proto/*.proto)
-PROTO_C   := $(PROTOS:%.proto=$(B)/%.pb-c.c)
+PROTO_C   := $(PROTOS:%.proto=$(O)/%.pb-c.c)
 PROTO_H   := $(PROTO_C:.c=.h)
 SCHEMAS   := $(wildcard *-svc/schema.sql)
-SCHEMA_H  := $(SCHEMAS:%.sql=$(B)/%.h)
+SCHEMA_H  := $(SCHEMAS:%.sql=$(O)/%.h)
 
-objects    = $(patsubst %.c,$(B)/%.o,$(filter-out %/main.c %/standalone.c,$(wildcard $(1)/*.c)))
+objects    = $(patsubst %.c,$(O)/%.o,$(filter-out %/main.c %/standalone.c,$(wildcard $(1)/*.c)))
 has_main   = $(wildcard $(1)/main.c)
 
 BUILT_DAEMONS  := $(strip $(foreach d,$(DAEMONS),$(if $(call has_main,$d),$d)))
@@ -138,29 +141,29 @@ $(B)/flags: FORCE
 	@printf '%s\n' '$(CC) $(call flags_of,gateway/) $(LDFLAGS_)' | cmp -s - $@ || \
 	 printf '%s\n' '$(CC) $(call flags_of,gateway/) $(LDFLAGS_)' > $@
 
-$(B)/%.o: %.c $(B)/flags | $(PROTO_H) $(SCHEMA_H)
+$(O)/%.o: %.c $(B)/flags | $(PROTO_H) $(SCHEMA_H)
 	@mkdir -p $(@D)
 	$(info CC $<)@$(CC) $(call flags_of,$<) -MMD -MP -c -o $@ $<
 
 # protoc-c writes with its own idea of conversions.
-$(B)/proto/%.pb-c.o: $(B)/proto/%.pb-c.c $(B)/flags | $(PROTO_H)
+$(O)/proto/%.pb-c.o: $(O)/proto/%.pb-c.c $(B)/flags | $(PROTO_H)
 	@$(CC) $(BASE) -w $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # One .proto may import another: any change makes all anew.
-$(B)/proto/%.pb-c.c $(B)/proto/%.pb-c.h: proto/%.proto $(PROTOS)
+$(O)/proto/%.pb-c.c $(O)/proto/%.pb-c.h: proto/%.proto $(PROTOS)
 	@mkdir -p $(@D)
-	$(info PROTO $<)@protoc-c --proto_path=proto --c_out=$(B)/proto $<
+	$(info PROTO $<)@protoc-c --proto_path=proto --c_out=$(O)/proto $<
 
 # X-svc/schema.sql as X_schema_sql, a C string (byte by byte: no limit of length, no quoting).
-$(B)/%-svc/schema.h:
+$(O)/%-svc/schema.h:
 	@mkdir -p $(@D)
 	@printf '#pragma once\nextern const char %s_schema_sql[];\n' '$*' > $@
 
-$(B)/%-svc/schema.c: %-svc/schema.sql $(B)/%-svc/schema.h
+$(O)/%-svc/schema.c: %-svc/schema.sql $(O)/%-svc/schema.h
 	@{ printf '#include "%s-svc/schema.h"\nconst char %s_schema_sql[] = {' '$*' '$*'; \
 	   od -An -v -tx1 $< | sed "s/ \(..\)/'\\\\x\1',/g"; echo '0};'; } > $@
 
-$(B)/%-svc/schema.o: $(B)/%-svc/schema.c $(B)/flags
+$(O)/%-svc/schema.o: $(O)/%-svc/schema.c $(B)/flags
 	@$(CC) $(BASE) $(CFLAGS) -c -o $@ $<
 
 # Made anew each time, so that the objects of removed sources do not stay behind.
@@ -173,31 +176,31 @@ $(B)/libproto.a: $(PROTO_C:.c=.o)
 	$(archive)
 
 define library
-$(B)/$(1).a: $(call objects,$(1)) $(patsubst %.sql,$(B)/%.o,$(wildcard $(1)/schema.sql))
+$(B)/$(1).a: $(call objects,$(1)) $(patsubst %.sql,$(O)/%.o,$(wildcard $(1)/schema.sql))
 	$$(archive)
 endef
 $(foreach d,$(LIBRARIES),$(eval $(call library,$d)))
 
 # $(1): objects and archives; $(2): more libraries
-link = $(CC) $(BASE) $(CFLAGS) $(LDFLAGS_) -o $@ -Wl,--start-group $(1) -Wl,--end-group $(2) $(LIBS)
+link = mkdir -p $(@D) && $(CC) $(BASE) $(CFLAGS) $(LDFLAGS_) -o $@ -Wl,--start-group $(1) -Wl,--end-group $(2) $(LIBS)
 
 define daemon
-$(B)/$(1): $(B)/$(1)/main.o $(filter $(B)/$(1).a,$(ALL_ARCHIVES)) $(COMMON)
+$(B)/$(1): $(O)/$(1)/main.o $(filter $(B)/$(1).a,$(ALL_ARCHIVES)) $(COMMON)
 	$$(info LD $$@)@$$(call link,$$(filter %.o %.a,$$^),$(if $(filter gateway,$(1)),$(H2O_LIBS)))
 endef
 $(foreach d,$(DAEMONS),$(eval $(call daemon,$d)))
 
-$(B)/standalone: $(B)/gateway/standalone.o $(ALL_ARCHIVES) $(COMMON)
+$(B)/standalone: $(O)/gateway/standalone.o $(ALL_ARCHIVES) $(COMMON)
 	$(info LD $@)@$(call link,$(filter %.o %.a,$^),$(H2O_LIBS))
 
 # A unit test is its object and whatever it pulls from the folder that it tests.
 define unit_folder
-$(filter $(B)/tests/unit/$(1)/%,$(UNIT_TESTS)): $(B)/%: $(B)/%.o $(filter $(B)/$(1).a,$(ALL_ARCHIVES)) $(COMMON)
+$(filter $(B)/tests/unit/$(1)/%,$(UNIT_TESTS)): $(B)/%: $(O)/%.o $(filter $(B)/$(1).a,$(ALL_ARCHIVES)) $(COMMON)
 	@$$(call link,$$(filter %.o %.a,$$^),$(if $(filter gateway,$(1)),$(H2O_LIBS)))
 endef
 $(foreach d,$(sort $(notdir $(patsubst %/,%,$(dir $(UNIT_SOURCES))))),$(eval $(call unit_folder,$d)))
 
-$(SUITE_TESTS): $(B)/%: $(B)/%.o $(ALL_ARCHIVES) $(COMMON)
+$(SUITE_TESTS): $(B)/%: $(O)/%.o $(ALL_ARCHIVES) $(COMMON)
 	@$(call link,$(filter %.o %.a,$^),$(H2O_LIBS))
 
--include $(shell [ -d $(B) ] && find $(B) -name '*.d' $(if $(SAN),,-not -path '$(B)/san-*'))
+-include $(shell [ -d $(O) ] && find $(O) -name '*.d')

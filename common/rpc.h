@@ -139,6 +139,7 @@ struct uv_loop_s;
 struct rpc_client *rpc_client_new(struct uv_loop_s *loop, const char *name,
                                   const struct rpc_wire *wire);
 void rpc_client_received(struct rpc_client *client, const uint8_t *data, size_t len); /* a Reply */
-/* Waiting calls end with ERR_UNAVAILABLE; nothing may call any more. Freed when the loop has closed its handles. */
-void rpc_client_close(struct rpc_client *client); /* takes NULL */
+/* Waiting calls end with ERR_UNAVAILABLE; nothing may call any more. Freed when the loop has closed
+ * its handles. */
+void rpc_client_close(struct rpc_client *client);     /* takes NULL */
 size_t rpc_client_waiting(struct rpc_client *client); /* any thread */

@@ -143,7 +143,8 @@ struct rpc_client *rpc_client_new(uv_loop_t *loop, const char *name, const struc
     c->wire = *wire;
     c->next_id = random_u64(); /* replies to an earlier life of this name then find no call */
     c->swept_tick = clock_mono_ms() / TICK_MS;
-    c->waiting_gauge = metrics_gauge("chat_rpc_waiting_calls", "Calls that wait for a reply.", NULL);
+    c->waiting_gauge =
+        metrics_gauge("chat_rpc_waiting_calls", "Calls that wait for a reply.", NULL);
     c->timeouts = metrics_counter("chat_rpc_timeouts_total", "Calls that got no reply.", NULL);
     map_init(&c->by_id);
     uv_mutex_init(&c->lock);
@@ -229,8 +230,8 @@ static uint8_t *pack_request(const struct rpc_client *c, const struct rpc_call *
     request.id = id;
     request.method = pb_str(call->method);
     request.reply_to = pb_str(c->name);
-    request.deadline_at =
-        clock_now_ms() + (call->timeout_ms > 0 ? call->timeout_ms : RPC_DEADLINE_MS);
+    request.deadline_at = clock_now_ms() +
+                          (call->timeout_ms > 0 ? call->timeout_ms : RPC_DEADLINE_MS);
     if (call->caller != NULL) {
         request.caller = pack_caller(call->caller, arena);
     }

@@ -68,7 +68,7 @@ struct svc {
     int64_t schema_version;
     const char *schema_sql;
     bool outbox;
-    bool tokens;                                /* signs or verifies: MODE=release wants a secret */
+    bool tokens;                      /* signs or verifies: MODE=release wants a secret */
     const struct svc_stream *streams; /* ends with {0} (group NULL); NULL: none */
     int fast_workers;                 /* 0: 4 */
     int64_t default_admin_port;
@@ -87,7 +87,8 @@ struct svc {
     /* Adds what is not ready: for each cause call svc_not_ready. Admin's thread: the loop. */
     void (*ready)(struct svc_ctx *ctx, struct svc_causes *causes);
     void (*alive_tick)(struct svc_ctx *ctx); /* once a second on the loop; NULL: none */
-    void (*announce)(struct svc_ctx *ctx);   /* all of the process is ready for the first time; loop */
+    void (*announce)(
+        struct svc_ctx *ctx); /* all of the process is ready for the first time; loop */
 };
 
 struct svc_causes;
@@ -134,7 +135,8 @@ void svc_stopped(struct svc_ctx *ctx); /* the drain begun by stop is over; loop 
 /* Ends the process (standalone: all of it) as SIGTERM would, with this exit status. Any thread. */
 void svc_shutdown(struct svc_ctx *ctx, int status);
 
-/* Is every service of this process ready? why (may be NULL) gets a JSON object: the causes by service. Any thread. */
+/* Is every service of this process ready? why (may be NULL) gets a JSON object: the causes by
+ * service. Any thread. */
 bool svc_is_ready(struct buf *why);
 
 /* Runs the services until SIGTERM or SIGINT; returns the exit status. One: a daemon of the suite.

@@ -1,0 +1,743 @@
+// SPDX-License-Identifier: MIT
+/*
+ * One running instance of one service: its loop's thread from bus to drain. What comes from
+ * outside the loop (the process, workers) arrives as flags and one wake-up.
+ *
+ * Start: bus, reply topic, schema, svc.start, workers, outbox, RPC consumer, streams. The drain
+ * goes the same way back, step by step, because most steps take turns of the loop.
+ */
+#include "common/svc.h"
+
+#include "common/clock.h"
+#include "common/err.h"
+#include "common/log.h"
+#include "common/metrics.h"
+#include "common/pb.h"
+#include "common/rpc_server.h"
+#include "common/svc_impl.h"
+#include "common/svc_stream.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define STREAMS_MAX 4
+#define QUEUE_MAX 2000 /* requests that may wait for a worker, per lane */
+#define FAST_WORKERS 4
+#define READY_FIRST_MS 20      /* how often readiness is looked at, before the first time… */
+#define READY_LATER_MS 500     /* …and after */
+#define JOIN_PATIENCE_MS 10000 /* an instance beyond the partitions gets none and is ready then */
+#define TROUBLE_MS 5000        /* what fails this long makes the daemon not ready */
+#define PROBE_MS 2000          /* how often the database is asked for a sign of life */
+
+struct work_item { /* svc_work before the workers run */
+    struct work_item *next;
+    enum rpc_lane lane;
+    svc_work_fn fn;
+    void *arg;
+};
+
+struct svc_ctx {
+    struct svc_instance_options options;
+    const struct svc *svc;
+    char instance[160];
+    void *state;
+    uv_loop_t loop;
+    uv_thread_t thread;
+    uv_async_t wake;
+    uv_timer_t ready_timer, tick_timer;
+    int open_handles;
+
+    struct bus *bus;
+    struct rpc_client *client;
+    struct bus_consumer *reply_reader, *rpc_consumer;
+    struct rpc_server *server;
+    struct outbox *outbox;
+    struct stream *streams[STREAMS_MAX];
+    size_t stream_count;
+    struct work_item *early_work;
+    int leaving; /* consumers that have not left yet */
+    int64_t joined_ms;
+    int assigned; /* partitions of the RPC topic */
+    bool announced, up;
+    atomic_llong probe_sent_ms, probe_answered_ms;
+
+    atomic_bool stop_asked, service_stopped, server_idle, ended;
+    bool stopping, draining_server, finishing; /* how far the drain has come; the loop's */
+
+    uv_mutex_t lock; /* guards what follows */
+    bool ready;
+    struct buf causes;
+};
+
+struct svc_causes {
+    struct buf *out;
+};
+
+/* ---- Questions ---- */
+
+const struct svc *svc_table(const struct svc_ctx *ctx)
+{
+    return ctx->svc;
+}
+
+const struct svc_settings *svc_common(const struct svc_ctx *ctx)
+{
+    return &ctx->options.settings;
+}
+
+const void *svc_settings(const struct svc_ctx *ctx)
+{
+    return ctx->options.own_settings;
+}
+
+bool svc_is_standalone(const struct svc_ctx *ctx)
+{
+    return ctx->options.standalone;
+}
+
+void *svc_state(const struct svc_ctx *ctx)
+{
+    return ctx->state;
+}
+
+void svc_set_state(struct svc_ctx *ctx, void *state)
+{
+    ctx->state = state;
+}
+
+uv_loop_t *svc_loop(const struct svc_ctx *ctx)
+{
+    return (uv_loop_t *)&ctx->loop;
+}
+
+struct bus *svc_bus(const struct svc_ctx *ctx)
+{
+    return ctx->bus;
+}
+
+struct rpc_client *svc_rpc(const struct svc_ctx *ctx)
+{
+    return ctx->client;
+}
+
+struct outbox *svc_outbox(const struct svc_ctx *ctx)
+{
+    return ctx->outbox;
+}
+
+const char *svc_instance(const struct svc_ctx *ctx)
+{
+    return ctx->instance;
+}
+
+void svc_shutdown(struct svc_ctx *ctx, int status)
+{
+    ctx->options.exit(status);
+}
+
+/* ---- Sending for RPC ---- */
+
+static int send_request(void *arg, const struct rpc_call *call, const uint8_t *data, size_t len)
+{
+    struct svc_ctx *ctx = arg;
+    struct bus_message message = {
+        .topic = (enum topic)call->topic,
+        .key = {.a = call->key},
+        .partition = call->use_partition ? call->partition : -1,
+        .value = data,
+        .len = len,
+        .traceparent = call->traceparent,
+        .request_id = call->request_id,
+    };
+    return bus_send(ctx->bus, &message, NULL, NULL);
+}
+
+static int send_reply(void *arg, const char *reply_to, const uint8_t *data, size_t len,
+                      const char *traceparent, const char *request_id)
+{
+    struct svc_ctx *ctx = arg;
+    struct bus_message message = {
+        .topic = TOPIC_REPLY,
+        .reply_to = reply_to,
+        .partition = 0,
+        .value = data,
+        .len = len,
+        .traceparent = traceparent,
+        .request_id = request_id,
+    };
+    return bus_send(ctx->bus, &message, NULL, NULL);
+}
+
+int svc_reply(struct svc_ctx *ctx, const char *reply_to, uint64_t call_id, int err,
+              const char *detail, const struct rpc_field_error *errors, size_t error_count,
+              const void *output, const char *traceparent, const char *request_id)
+{
+    struct arena *arena = arena_new(0);
+    size_t len;
+    uint8_t *data = rpc_pack_reply(arena, ctx->instance, call_id, err,
+                                   err != 0 && detail == NULL ? err_title(err) : detail, errors,
+                                   error_count, 0, output, &len);
+    int sent = send_reply(ctx, reply_to, data, len, traceparent, request_id);
+    arena_free(arena);
+    return sent;
+}
+
+/* ---- Consumers ---- */
+
+static void on_reply_record(void *arg, struct bus_record *record)
+{
+    struct svc_ctx *ctx = arg;
+    rpc_client_received(ctx->client, record->value, record->len);
+}
+
+/* At most once: the offset is committed before the handler runs. */
+static void on_request_record(void *arg, struct bus_record *record)
+{
+    struct svc_ctx *ctx = arg;
+    bus_consumer_commit(ctx->rpc_consumer, record->topic, record->partition, record->offset + 1);
+    rpc_server_received(ctx->server, record->value, record->len, record->traceparent,
+                        record->request_id);
+}
+
+static void on_request_assign(void *arg, enum topic topic, int32_t partition)
+{
+    struct svc_ctx *ctx = arg;
+    (void)topic;
+    ctx->assigned++;
+    if (partition == 0 && ctx->outbox != NULL) {
+        outbox_lead(ctx->outbox, true);
+    }
+}
+
+static void on_request_revoke(void *arg, enum topic topic, int32_t partition, bool lost)
+{
+    struct svc_ctx *ctx = arg;
+    (void)lost;
+    ctx->assigned--;
+    if (partition == 0 && ctx->outbox != NULL) {
+        outbox_lead(ctx->outbox, false);
+    }
+    bus_consumer_release(ctx->rpc_consumer, topic, partition);
+}
+
+/* ---- Workers ---- */
+
+static struct db *open_database(struct svc_ctx *ctx)
+{
+    struct db *db = NULL;
+    char problem[256];
+    if (ctx->svc->schema_name != NULL &&
+        db_open(ctx->options.settings.database_url, &db, problem, sizeof(problem)) != 0) {
+        log_error("database cannot be opened", "problem=%s", LOG_Q(problem));
+        abort(); /* the same URL was opened for the schema: out of memory or descriptors */
+    }
+    return db;
+}
+
+static void worker_start(struct svc_ctx *ctx, struct db **db_out, void **worker_out)
+{
+    *db_out = open_database(ctx);
+    *worker_out = ctx->svc->worker_start == NULL ? NULL : ctx->svc->worker_start(ctx);
+}
+
+static void worker_stop(struct svc_ctx *ctx, struct db *db, void *worker)
+{
+    if (ctx->svc->worker_stop != NULL && worker != NULL) {
+        ctx->svc->worker_stop(ctx, worker);
+    }
+    db_close(db);
+}
+
+static void on_server_idle(void *arg)
+{
+    struct svc_ctx *ctx = arg;
+    atomic_store(&ctx->server_idle, true);
+    uv_async_send(&ctx->wake);
+}
+
+int svc_work(struct svc_ctx *ctx, enum rpc_lane lane, svc_work_fn fn, void *arg)
+{
+    if (ctx->server != NULL) {
+        return rpc_server_work(ctx->server, lane, fn, arg);
+    }
+    if (ctx->up) {
+        return ERR_UNAVAILABLE;
+    }
+    struct work_item *item = malloc(sizeof(*item));
+    assert(item != NULL);
+    *item = (struct work_item){.next = ctx->early_work, .lane = lane, .fn = fn, .arg = arg};
+    ctx->early_work = item;
+    return 0;
+}
+
+/* ---- Readiness ---- */
+
+static void add_json_text(struct buf *out, const char *s)
+{
+    buf_add_char(out, '"');
+    for (; *s != '\0'; s++) {
+        if (*s == '"' || *s == '\\') {
+            buf_add_char(out, '\\');
+        }
+        buf_add_char(out, (unsigned char)*s < ' ' ? ' ' : *s);
+    }
+    buf_add_char(out, '"');
+}
+
+void svc_not_ready(struct svc_causes *causes, const char *part, const char *format, ...)
+{
+    char text[300];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    if (causes->out->len > 0) {
+        buf_add_char(causes->out, ',');
+    }
+    add_json_text(causes->out, part);
+    buf_add_char(causes->out, ':');
+    add_json_text(causes->out, text);
+}
+
+static void on_probe(struct svc_ctx *ctx, struct db *db, void *worker, void *arg)
+{
+    (void)worker;
+    (void)arg;
+    struct arena *arena = arena_new(0);
+    struct db_rows rows;
+    if (db_query(db, arena, "SELECT 1", NULL, 0, &rows) == 0) {
+        atomic_store(&ctx->probe_answered_ms, clock_mono_ms());
+    }
+    arena_free(arena);
+}
+
+/* A worker asks the database for a sign of life; what no worker comes to is no sign either. */
+static void probe_database(struct svc_ctx *ctx)
+{
+    int64_t now = clock_mono_ms();
+    if (ctx->svc->schema_name != NULL && ctx->server != NULL && !ctx->stopping &&
+        now - atomic_load(&ctx->probe_sent_ms) >= PROBE_MS) {
+        atomic_store(&ctx->probe_sent_ms, now);
+        if (svc_work(ctx, RPC_FAST, on_probe, NULL) != 0) {
+            log_warn("no room to ask the database for a sign of life", "queue=%d", QUEUE_MAX);
+        }
+    }
+}
+
+static void look_at_parts(struct svc_ctx *ctx, struct svc_causes *causes)
+{
+    int64_t now = clock_mono_ms();
+    if (!bus_is_connected(ctx->bus)) {
+        svc_not_ready(causes, "bus", "no broker can be reached");
+    }
+    if (ctx->rpc_consumer != NULL) {
+        int64_t stalled = bus_consumer_stalled_ms(ctx->rpc_consumer);
+        if (ctx->assigned == 0 && now - ctx->joined_ms < JOIN_PATIENCE_MS) {
+            svc_not_ready(causes, "rpc", "waits for its partitions");
+        } else if (stalled > TROUBLE_MS) {
+            svc_not_ready(causes, "rpc", "has received nothing for %lld ms", (long long)stalled);
+        }
+    }
+    for (size_t i = 0; i < ctx->stream_count; i++) {
+        int64_t failing = stream_failing_ms(ctx->streams[i]);
+        if (failing > TROUBLE_MS) {
+            svc_not_ready(causes, stream_name(ctx->streams[i]), "has failed for %lld ms",
+                          (long long)failing);
+        }
+    }
+    if (ctx->outbox != NULL && outbox_oldest_ms(ctx->outbox) > TROUBLE_MS) {
+        svc_not_ready(causes, "outbox", "its oldest event waits for %lld ms",
+                      (long long)outbox_oldest_ms(ctx->outbox));
+    }
+    int64_t unanswered = atomic_load(&ctx->probe_sent_ms) - atomic_load(&ctx->probe_answered_ms);
+    if (ctx->svc->schema_name != NULL && unanswered >= TROUBLE_MS - PROBE_MS) {
+        svc_not_ready(causes, "database", "has not answered for %lld ms",
+                      (long long)(now - atomic_load(&ctx->probe_answered_ms)));
+    }
+    if (ctx->svc->ready != NULL) {
+        ctx->svc->ready(ctx, causes);
+    }
+}
+
+static void look_at_readiness(struct svc_ctx *ctx)
+{
+    struct buf text;
+    buf_init(&text);
+    struct svc_causes causes = {.out = &text};
+    if (ctx->stopping) {
+        svc_not_ready(&causes, "drain", "is stopping");
+    } else {
+        look_at_parts(ctx, &causes);
+    }
+    bool ready = text.len == 0;
+    uv_mutex_lock(&ctx->lock);
+    bool changed = ready != ctx->ready;
+    ctx->ready = ready;
+    buf_clear(&ctx->causes);
+    buf_add(&ctx->causes, text.data, text.len);
+    uv_mutex_unlock(&ctx->lock);
+    if (changed && ready) {
+        log_info("ready", "instance=%s", ctx->instance);
+    } else if (changed && !ctx->stopping) {
+        log_warn("not ready", "causes=%s", LOG_Q(text.data));
+    }
+    buf_done(&text);
+}
+
+static void on_ready_timer(uv_timer_t *timer)
+{
+    struct svc_ctx *ctx = timer->data;
+    probe_database(ctx);
+    look_at_readiness(ctx);
+    if (!ctx->announced && svc_process_was_ready()) {
+        ctx->announced = true;
+        uv_timer_set_repeat(timer, READY_LATER_MS);
+        if (ctx->svc->announce != NULL) {
+            ctx->svc->announce(ctx);
+        }
+    }
+}
+
+static void on_tick_timer(uv_timer_t *timer)
+{
+    struct svc_ctx *ctx = timer->data;
+    if (!ctx->stopping) {
+        ctx->svc->alive_tick(ctx);
+    }
+}
+
+bool svc_instance_ready(struct svc_ctx *ctx, struct buf *why)
+{
+    uv_mutex_lock(&ctx->lock);
+    bool ready = ctx->ready;
+    if (why != NULL && ctx->causes.len > 0) {
+        buf_add(why, ctx->causes.data, ctx->causes.len);
+    } else if (why != NULL && !ready) {
+        buf_add_str(why, "\"start\":\"is starting\"");
+    }
+    uv_mutex_unlock(&ctx->lock);
+    return ready;
+}
+
+/* ---- Start ---- */
+
+static int start_bus(struct svc_ctx *ctx, char *problem, size_t size)
+{
+    const struct svc_settings *s = &ctx->options.settings;
+    int64_t two_lives_ms = s->access_token_seconds * 2000;
+    struct bus_options options = {
+        .bootstrap = s->kafka_bootstrap,
+        .prefix = s->kafka_prefix,
+        .instance = ctx->instance,
+        .partitions = (int32_t)s->kafka_partitions,
+        .replication = (int16_t)s->kafka_replication,
+        .security_protocol = s->kafka_security_protocol,
+        .sasl_mechanism = s->kafka_sasl_mechanism,
+        .sasl_username = s->kafka_sasl_username,
+        .sasl_password = s->kafka_sasl_password,
+        .ssl_ca_file = s->kafka_ssl_ca_file,
+        .session_retention_ms = two_lives_ms > TOPIC_HOUR ? two_lives_ms : TOPIC_HOUR,
+        .reply_topic = true,
+    };
+    static const struct bus_consumer_ops reply_ops = {.on_record = on_reply_record};
+    int err = bus_open(&ctx->loop, &options, &ctx->bus, problem, size);
+    if (err != 0) {
+        return err;
+    }
+    struct rpc_wire wire = {.send = send_request, .arg = ctx};
+    ctx->client = rpc_client_new(&ctx->loop, ctx->instance, &wire);
+    enum topic topic = TOPIC_REPLY;
+    err = bus_read(ctx->bus, &topic, 1, BUS_FROM_END, &reply_ops, ctx, &ctx->reply_reader);
+    if (err != 0) {
+        snprintf(problem, size, "the reply topic of %s cannot be read", ctx->instance);
+    }
+    return err;
+}
+
+/* Waits for a database that is still coming up, as in a fresh compose project. */
+static int start_schema(struct svc_ctx *ctx, char *problem, size_t size)
+{
+    const struct svc *svc = ctx->svc;
+    if (svc->schema_name == NULL) {
+        return 0;
+    }
+    struct db_schema schema = {
+        .name = svc->schema_name, .version = svc->schema_version, .sql = svc->schema_sql};
+    struct db *db;
+    int err = db_open(ctx->options.settings.database_url, &db, problem, size);
+    if (err != 0) {
+        return err;
+    }
+    for (int attempt = 0; attempt < 60; attempt++) {
+        err = db_migrate(db, &schema, problem, size);
+        if (err != ERR_UNAVAILABLE || atomic_load(&ctx->stop_asked)) {
+            break;
+        }
+        usleep(500 * 1000);
+    }
+    db_close(db);
+    atomic_store(&ctx->probe_answered_ms, clock_mono_ms());
+    return err;
+}
+
+static int start_server(struct svc_ctx *ctx, char *problem, size_t size)
+{
+    const struct svc *svc = ctx->svc;
+    if (svc->rpc == NULL) {
+        return 0;
+    }
+    int cores = (int)sysconf(_SC_NPROCESSORS_ONLN);
+    char fast[32], slow[32];
+    snprintf(fast, sizeof(fast), "%.7s-fast", svc->name);
+    snprintf(slow, sizeof(slow), "%.7s-slow", svc->name);
+    struct rpc_server_config config = {
+        .service = svc->name,
+        .instance = ctx->instance,
+        .descriptor = svc->rpc,
+        .handlers = svc->handlers,
+        .fast_workers = svc->fast_workers > 0 ? (size_t)svc->fast_workers : FAST_WORKERS,
+        .slow_workers = cores > 1 ? (size_t)cores - 1 : 1,
+        .fast_name = fast,
+        .slow_name = slow,
+        .queue = QUEUE_MAX,
+        .svc = ctx,
+        .client = ctx->client,
+        .send = send_reply,
+        .send_arg = ctx,
+        .worker_start = worker_start,
+        .worker_stop = worker_stop,
+        .idle = on_server_idle,
+    };
+    int err = rpc_server_new(&config, &ctx->server, problem, size);
+    while (err == 0 && ctx->early_work != NULL) {
+        struct work_item *item = ctx->early_work;
+        ctx->early_work = item->next;
+        err = rpc_server_work(ctx->server, item->lane, item->fn, item->arg);
+        free(item);
+    }
+    return err;
+}
+
+static int start_consumers(struct svc_ctx *ctx, char *problem, size_t size)
+{
+    static const struct bus_consumer_ops rpc_ops = {
+        .on_record = on_request_record,
+        .on_assign = on_request_assign,
+        .on_revoke = on_request_revoke,
+    };
+    const struct svc *svc = ctx->svc;
+    const char *url = svc->schema_name == NULL ? NULL : ctx->options.settings.database_url;
+    int err = 0;
+    ctx->joined_ms = clock_mono_ms();
+    if (svc->outbox) {
+        err = outbox_new(ctx->bus, svc->name, url, &ctx->outbox);
+    }
+    for (const struct svc_stream *row = svc->streams; err == 0 && row != NULL && row->group != NULL;
+         row++) {
+        assert(ctx->stream_count < STREAMS_MAX);
+        err = stream_start(ctx, row, url, &ctx->streams[ctx->stream_count++]);
+    }
+    if (err == 0 && svc->rpc != NULL) {
+        err = bus_join(ctx->bus, svc->name, &svc->rpc_topic, 1, &rpc_ops, ctx, &ctx->rpc_consumer);
+    }
+    if (err != 0) {
+        snprintf(problem, size, "%s cannot join its consumer groups", svc->name);
+    }
+    return err;
+}
+
+static int start_all(struct svc_ctx *ctx, char *problem, size_t size)
+{
+    int err = start_bus(ctx, problem, size);
+    if (err == 0) {
+        err = start_schema(ctx, problem, size);
+    }
+    if (err == 0 && ctx->svc->start != NULL) {
+        err = ctx->svc->start(ctx, problem, size);
+    }
+    if (err == 0) {
+        err = start_server(ctx, problem, size);
+    }
+    return err == 0 ? start_consumers(ctx, problem, size) : err;
+}
+
+/* ---- Drain ---- */
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    struct svc_ctx *ctx = handle->data;
+    ctx->open_handles--;
+}
+
+static void on_bus_closed(void *arg)
+{
+    struct svc_ctx *ctx = arg;
+    ctx->bus = NULL;
+    uv_close((uv_handle_t *)&ctx->wake, on_handle_closed);
+    uv_close((uv_handle_t *)&ctx->ready_timer, on_handle_closed);
+    uv_close((uv_handle_t *)&ctx->tick_timer, on_handle_closed);
+}
+
+static void on_replies_left(void *arg)
+{
+    struct svc_ctx *ctx = arg;
+    rpc_client_close(ctx->client);
+    bus_close(ctx->bus, 2000, on_bus_closed, ctx);
+}
+
+/* The last steps: nothing of ours runs any more. */
+static void finish(struct svc_ctx *ctx)
+{
+    ctx->finishing = true;
+    struct rpc_server *server = ctx->server;
+    ctx->server = NULL;
+    rpc_server_free(server);
+    outbox_stop(ctx->outbox);
+    ctx->outbox = NULL;
+    bus_consumer_leave(ctx->reply_reader, on_replies_left, ctx);
+}
+
+static void drain_server(struct svc_ctx *ctx)
+{
+    ctx->draining_server = true;
+    if (ctx->server != NULL) {
+        rpc_server_drain(ctx->server);
+    } else {
+        on_server_idle(ctx);
+    }
+}
+
+static void on_consumer_left(void *arg)
+{
+    struct svc_ctx *ctx = arg;
+    if (--ctx->leaving == 0) {
+        drain_server(ctx);
+    }
+}
+
+static void leave_consumers(struct svc_ctx *ctx)
+{
+    ctx->leaving = 1;
+    if (ctx->rpc_consumer != NULL) {
+        ctx->leaving++;
+        bus_consumer_leave(ctx->rpc_consumer, on_consumer_left, ctx);
+    }
+    ctx->leaving += (int)ctx->stream_count;
+    size_t n = ctx->stream_count;
+    ctx->stream_count = 0;
+    for (size_t i = 0; i < n; i++) {
+        stream_stop(ctx->streams[i], on_consumer_left, ctx);
+    }
+    on_consumer_left(ctx);
+}
+
+void svc_stopped(struct svc_ctx *ctx)
+{
+    atomic_store(&ctx->service_stopped, true);
+    uv_async_send(&ctx->wake);
+}
+
+/* Goes as far as it can; every step that takes time wakes the loop again when it is done. */
+static void on_wake(uv_async_t *async)
+{
+    struct svc_ctx *ctx = async->data;
+    if (atomic_load(&ctx->stop_asked) && !ctx->stopping) {
+        ctx->stopping = true;
+        look_at_readiness(ctx);
+        log_info("stopping", "instance=%s", ctx->instance);
+        if (ctx->svc->stop != NULL) {
+            ctx->svc->stop(ctx);
+        } else {
+            svc_stopped(ctx);
+        }
+    }
+    if (ctx->stopping && atomic_exchange(&ctx->service_stopped, false)) {
+        leave_consumers(ctx);
+    }
+    if (ctx->draining_server && !ctx->finishing && atomic_load(&ctx->server_idle)) {
+        finish(ctx);
+    }
+}
+
+/* ---- The thread ---- */
+
+static void start_timers(struct svc_ctx *ctx)
+{
+    uv_timer_start(&ctx->ready_timer, on_ready_timer, 0, READY_FIRST_MS);
+    if (ctx->svc->alive_tick != NULL) {
+        uv_timer_start(&ctx->tick_timer, on_tick_timer, 1000, 1000);
+    }
+}
+
+static void run(void *arg)
+{
+    struct svc_ctx *ctx = arg;
+    char problem[512] = "";
+    log_set_service(ctx->svc->name);
+    int err = start_all(ctx, problem, sizeof(problem));
+    if (err != 0) {
+        /* Nothing is served yet and the process ends: what was opened ends with it. */
+        log_error("cannot start", "problem=%s",
+                  LOG_Q(problem[0] == '\0' ? err_title(err) : problem));
+        fprintf(stderr, "%s: %s\n", ctx->svc->name, problem[0] == '\0' ? err_title(err) : problem);
+        _exit(1);
+    }
+    ctx->up = true;
+    start_timers(ctx);
+    while (uv_run(&ctx->loop, UV_RUN_DEFAULT) != 0) {
+    }
+    if (ctx->svc->free != NULL) {
+        ctx->svc->free(ctx);
+    }
+    uv_loop_close(&ctx->loop);
+    log_info("stopped", "instance=%s", ctx->instance);
+    atomic_store(&ctx->ended, true);
+    ctx->options.exit(-1); /* only wakes the process up */
+}
+
+struct svc_ctx *svc_instance_new(const struct svc_instance_options *options)
+{
+    struct svc_ctx *ctx = calloc(1, sizeof(*ctx));
+    assert(ctx != NULL);
+    ctx->options = *options;
+    ctx->svc = options->svc;
+    snprintf(ctx->instance, sizeof(ctx->instance), "%s-%s", ctx->svc->name,
+             options->settings.instance_id);
+    uv_mutex_init(&ctx->lock);
+    buf_init(&ctx->causes);
+    uv_loop_init(&ctx->loop);
+    uv_async_init(&ctx->loop, &ctx->wake, on_wake);
+    uv_timer_init(&ctx->loop, &ctx->ready_timer);
+    uv_timer_init(&ctx->loop, &ctx->tick_timer);
+    ctx->wake.data = ctx->ready_timer.data = ctx->tick_timer.data = ctx;
+    ctx->open_handles = 3;
+    if (uv_thread_create(&ctx->thread, run, ctx) != 0) {
+        abort();
+    }
+    return ctx;
+}
+
+void svc_instance_stop(struct svc_ctx *ctx)
+{
+    if (!atomic_exchange(&ctx->stop_asked, true)) {
+        uv_async_send(&ctx->wake);
+    }
+}
+
+bool svc_instance_ended(struct svc_ctx *ctx)
+{
+    return atomic_load(&ctx->ended);
+}
+
+void svc_instance_free(struct svc_ctx *ctx)
+{
+    uv_thread_join(&ctx->thread);
+    buf_done(&ctx->causes);
+    uv_mutex_destroy(&ctx->lock);
+    free(ctx);
+}

@@ -1,0 +1,621 @@
+// SPDX-License-Identifier: MIT
+/*
+ * One stream: the loop queues records, and between them the assignments and revocations of
+ * partitions, into one queue; the batch thread takes from its head, so that it sees everything in
+ * the order of the log. A batch is a unit: its records, and the sends that must be acknowledged
+ * before its offsets are committed. Units are settled on the loop, oldest first.
+ *
+ * A unit whose send was given up by the bus is run again, together with all that ran after it.
+ */
+#include "common/svc_stream.h"
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/metrics.h"
+#include "common/svc_impl.h"
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BATCH_MAX 500
+#define UNITS_MAX 8
+#define QUEUE_HIGH 1000
+#define QUEUE_LOW 500
+#define RETRY_MIN_MS 50
+#define RETRY_MAX_MS 2000
+
+enum item_kind { ITEM_RECORD, ITEM_ASSIGN, ITEM_REVOKE };
+
+struct item {
+    enum item_kind kind;
+    int32_t partition;
+    struct bus_record *record; /* kept; ITEM_RECORD */
+};
+
+struct unit { /* one batch */
+    struct unit *next;
+    struct stream *stream;
+    struct bus_record **records; /* kept */
+    size_t n;
+    size_t pending; /* sends not acknowledged, and one while it runs */
+    bool failed;    /* a send was given up */
+};
+
+struct svc_batch {
+    struct svc_ctx *ctx;
+    struct arena *arena;
+    struct db *db;
+    void *worker;
+    struct unit *unit; /* what runs now */
+};
+
+struct partition {
+    bool revoking; /* no more records are taken; released when nothing of it is unfinished */
+    bool told;     /* the batch thread has seen the revocation */
+};
+
+struct stream {
+    struct svc_ctx *ctx;
+    const struct svc_stream *row;
+    struct bus_consumer *consumer;
+    struct svc_batch batch; /* the thread's */
+    uv_thread_t thread;
+    uv_async_t settle; /* the thread, and acks, wake the loop */
+    struct partition *partitions;
+    int32_t partition_count;
+    void (*done)(void *arg);
+    void *done_arg;
+    atomic_llong failing_since; /* clock_mono_ms, 0: healthy */
+    struct metric *batch_records, *batch_seconds, *retries, *queue_length;
+
+    uv_mutex_t lock; /* guards what follows, and units and partitions */
+    uv_cond_t changed;
+    struct item *items; /* a ring */
+    size_t head, count, cap;
+    struct unit *units, *last_unit; /* unfinished, oldest first */
+    size_t unit_count;
+    bool paused, stopping;
+    bool rewinding; /* a send was lost: nothing new is begun until all of it is back in the queue */
+};
+
+/* ---- The queue; with the lock held ---- */
+
+static struct item *item_at(struct stream *s, size_t i)
+{
+    return &s->items[(s->head + i) & (s->cap - 1)];
+}
+
+static void queue_grow(struct stream *s)
+{
+    size_t cap = s->cap == 0 ? 64 : s->cap * 2;
+    struct item *items = malloc(cap * sizeof(*items));
+    assert(items != NULL);
+    for (size_t i = 0; i < s->count; i++) {
+        items[i] = *item_at(s, i);
+    }
+    free(s->items);
+    s->items = items;
+    s->cap = cap;
+    s->head = 0;
+}
+
+static void queue_add(struct stream *s, struct item item)
+{
+    if (s->count == s->cap) {
+        queue_grow(s);
+    }
+    *item_at(s, s->count++) = item;
+}
+
+static void queue_add_front(struct stream *s, struct item item)
+{
+    if (s->count == s->cap) {
+        queue_grow(s);
+    }
+    s->head = (s->head - 1) & (s->cap - 1);
+    s->count++;
+    *item_at(s, 0) = item;
+}
+
+static struct item queue_take(struct stream *s)
+{
+    struct item item = *item_at(s, 0);
+    s->head = (s->head + 1) & (s->cap - 1);
+    s->count--;
+    return item;
+}
+
+/* Drops the records of a partition that nobody has begun: its next owner gets them. */
+static void queue_drop_partition(struct stream *s, int32_t partition)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < s->count; i++) {
+        struct item item = *item_at(s, i);
+        if (item.kind == ITEM_RECORD && item.partition == partition) {
+            bus_record_release(item.record);
+        } else {
+            *item_at(s, kept++) = item;
+        }
+    }
+    s->count = kept;
+}
+
+/* ---- Units; with the lock held ---- */
+
+static void unit_free(struct unit *u)
+{
+    for (size_t i = 0; i < u->n; i++) {
+        bus_record_release(u->records[i]);
+    }
+    free(u->records);
+    free(u);
+}
+
+static bool unit_has_partition(const struct unit *u, int32_t partition)
+{
+    for (size_t i = 0; i < u->n; i++) {
+        if (u->records[i]->partition == partition) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool partition_unfinished(const struct stream *s, int32_t partition)
+{
+    for (const struct unit *u = s->units; u != NULL; u = u->next) {
+        if (unit_has_partition(u, partition)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void unit_unlink_first(struct stream *s)
+{
+    struct unit *u = s->units;
+    s->units = u->next;
+    if (s->units == NULL) {
+        s->last_unit = NULL;
+    }
+    s->unit_count--;
+}
+
+/* A send was lost: this unit and all later ones go back to the head of the queue, in order, once
+ * none of them waits for anything. */
+static void requeue_all(struct stream *s)
+{
+    for (const struct unit *u = s->units; u != NULL; u = u->next) {
+        if (u->pending > 0) {
+            return;
+        }
+    }
+    s->rewinding = false;
+    size_t total = 0;
+    for (const struct unit *u = s->units; u != NULL; u = u->next) {
+        total += u->n;
+    }
+    struct bus_record **records = malloc((total + 1) * sizeof(*records));
+    assert(records != NULL);
+    size_t n = 0;
+    while (s->units != NULL) {
+        struct unit *u = s->units;
+        unit_unlink_first(s);
+        for (size_t i = 0; i < u->n; i++) {
+            records[n++] = bus_record_keep(u->records[i]);
+        }
+        unit_free(u);
+    }
+    while (n > 0) {
+        struct bus_record *r = records[--n];
+        if (s->partitions[r->partition].revoking) {
+            bus_record_release(r);
+        } else {
+            queue_add_front(s, (struct item){ITEM_RECORD, r->partition, r});
+        }
+    }
+    free(records);
+    metric_inc(s->retries);
+}
+
+/* ---- The loop's side ---- */
+
+static void commit_unit(struct stream *s, const struct unit *u)
+{
+    /* Records of a partition are in order: the last one of each counts; committing is coalesced. */
+    for (size_t i = 0; i < u->n; i++) {
+        bool last = i + 1 == u->n || u->records[i + 1]->partition != u->records[i]->partition;
+        if (last) {
+            bus_consumer_commit(s->consumer, s->row->topic, u->records[i]->partition,
+                                u->records[i]->offset + 1);
+        }
+    }
+}
+
+static void release_partitions(struct stream *s)
+{
+    for (int32_t p = 0; p < s->partition_count; p++) {
+        struct partition *partition = &s->partitions[p];
+        if (partition->told && !partition_unfinished(s, p)) {
+            *partition = (struct partition){0};
+            bus_consumer_release(s->consumer, s->row->topic, p);
+        }
+    }
+}
+
+static void flow(struct stream *s)
+{
+    bool full = s->count > (s->paused ? QUEUE_LOW : QUEUE_HIGH) || s->unit_count >= UNITS_MAX;
+    if (full != s->paused) {
+        s->paused = full;
+        (full ? bus_consumer_pause : bus_consumer_resume)(s->consumer);
+    }
+}
+
+static void on_settle(uv_async_t *async)
+{
+    struct stream *s = async->data;
+    uv_mutex_lock(&s->lock);
+    while (s->units != NULL && s->units->pending == 0 && !s->rewinding) {
+        struct unit *u = s->units;
+        s->rewinding = u->failed;
+        if (!u->failed) {
+            commit_unit(s, u);
+            unit_unlink_first(s);
+            unit_free(u);
+        }
+    }
+    if (s->rewinding) {
+        requeue_all(s);
+    }
+    if (s->consumer != NULL) {
+        release_partitions(s);
+        flow(s);
+    }
+    metric_set(s->queue_length, (int64_t)s->count);
+    uv_cond_signal(&s->changed);
+    uv_mutex_unlock(&s->lock);
+}
+
+static void on_record(void *arg, struct bus_record *record)
+{
+    struct stream *s = arg;
+    uv_mutex_lock(&s->lock);
+    if (!s->partitions[record->partition].revoking) {
+        queue_add(s, (struct item){ITEM_RECORD, record->partition, bus_record_keep(record)});
+    }
+    uv_mutex_unlock(&s->lock);
+}
+
+static void on_turn(void *arg)
+{
+    struct stream *s = arg;
+    uv_mutex_lock(&s->lock);
+    flow(s);
+    uv_cond_signal(&s->changed);
+    uv_mutex_unlock(&s->lock);
+}
+
+static void on_assign(void *arg, enum topic topic, int32_t partition)
+{
+    struct stream *s = arg;
+    (void)topic;
+    uv_mutex_lock(&s->lock);
+    queue_add(s, (struct item){.kind = ITEM_ASSIGN, .partition = partition});
+    uv_cond_signal(&s->changed);
+    uv_mutex_unlock(&s->lock);
+}
+
+static void on_revoke(void *arg, enum topic topic, int32_t partition, bool lost)
+{
+    struct stream *s = arg;
+    (void)topic;
+    (void)lost;
+    uv_mutex_lock(&s->lock);
+    s->partitions[partition].revoking = true;
+    queue_drop_partition(s, partition);
+    queue_add(s, (struct item){.kind = ITEM_REVOKE, .partition = partition});
+    uv_cond_signal(&s->changed);
+    uv_mutex_unlock(&s->lock);
+}
+
+/* ---- The batch thread ---- */
+
+struct svc_ctx *svc_batch_ctx(struct svc_batch *b)
+{
+    return b->ctx;
+}
+
+struct arena *svc_batch_arena(struct svc_batch *b)
+{
+    return b->arena;
+}
+
+struct db *svc_batch_db(struct svc_batch *b)
+{
+    return b->db;
+}
+
+void *svc_batch_worker(struct svc_batch *b)
+{
+    return b->worker;
+}
+
+static void unit_less(struct unit *u, int err)
+{
+    struct stream *s = u->stream;
+    uv_mutex_lock(&s->lock);
+    u->failed = u->failed || err != 0;
+    bool settled = --u->pending == 0;
+    uv_mutex_unlock(&s->lock);
+    if (settled) {
+        uv_async_send(&s->settle);
+    }
+}
+
+static void on_ack(void *arg, int err)
+{
+    unit_less(arg, err);
+}
+
+int svc_batch_send(struct svc_batch *b, const struct bus_message *message)
+{
+    struct unit *u = b->unit;
+    uv_mutex_lock(&u->stream->lock);
+    u->pending++;
+    uv_mutex_unlock(&u->stream->lock);
+    int err = bus_send(svc_bus(b->ctx), message, on_ack, u);
+    if (err != 0) {
+        unit_less(u, err);
+    }
+    return err;
+}
+
+/* Takes the records at the head of the queue, up to the next assignment or revocation. */
+static struct unit *unit_take(struct stream *s)
+{
+    size_t n = 0;
+    while (n < s->count && n < BATCH_MAX && item_at(s, n)->kind == ITEM_RECORD) {
+        n++;
+    }
+    struct unit *u = calloc(1, sizeof(*u));
+    struct bus_record **records = malloc((n + 1) * sizeof(struct bus_record *));
+    assert(u != NULL && records != NULL);
+    *u = (struct unit){.stream = s, .records = records, .n = n, .pending = 1};
+    for (size_t i = 0; i < n; i++) {
+        records[i] = queue_take(s).record;
+    }
+    if (s->last_unit == NULL) {
+        s->units = u;
+    } else {
+        s->last_unit->next = u;
+    }
+    s->last_unit = u;
+    s->unit_count++;
+    return u;
+}
+
+static void set_failing(struct stream *s, bool failing)
+{
+    if (!failing) {
+        atomic_store(&s->failing_since, 0);
+    } else if (atomic_load(&s->failing_since) == 0) {
+        atomic_store(&s->failing_since, clock_mono_ms());
+    }
+}
+
+/* With the lock: drops the records of partitions that are being taken away. False: none is left. */
+static bool drop_revoked(struct stream *s, struct unit *u)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < u->n; i++) {
+        if (s->partitions[u->records[i]->partition].revoking) {
+            bus_record_release(u->records[i]);
+        } else {
+            u->records[kept++] = u->records[i];
+        }
+    }
+    u->n = kept;
+    return kept > 0;
+}
+
+/* Runs the unit until it succeeds, or nothing of it is ours any more. */
+static void unit_run(struct stream *s, struct unit *u)
+{
+    uint64_t wait_ms = RETRY_MIN_MS;
+    bool ours = true;
+    s->batch.unit = u;
+    while (ours) {
+        int64_t start = clock_mono_us();
+        arena_reset(s->batch.arena);
+        int err = s->row->run(&s->batch, u->records, u->n);
+        metric_observe(s->batch_seconds, clock_mono_us() - start);
+        set_failing(s, err != 0 && err != ERR_STALE);
+        if (err == 0) {
+            metric_observe(s->batch_records, (int64_t)u->n);
+            break;
+        }
+        metric_inc(s->retries);
+        log_warn("batch failed, it will be run again", "stream=%s records=%zu err=%s",
+                 s->row->group, u->n, err_code(err));
+        uv_mutex_lock(&s->lock);
+        if (!s->stopping) {
+            uv_cond_timedwait(&s->changed, &s->lock, wait_ms * 1000000);
+        }
+        ours = drop_revoked(s, u);
+        uv_mutex_unlock(&s->lock);
+        wait_ms = wait_ms * 2 > RETRY_MAX_MS ? RETRY_MAX_MS : wait_ms * 2;
+    }
+    s->batch.unit = NULL;
+    unit_less(u, 0);
+}
+
+static void run_control(struct stream *s, struct item item)
+{
+    if (item.kind == ITEM_ASSIGN) {
+        if (s->row->assigned != NULL) {
+            arena_reset(s->batch.arena);
+            s->row->assigned(&s->batch, item.partition);
+        }
+        return;
+    }
+    if (s->row->revoked != NULL) {
+        arena_reset(s->batch.arena);
+        s->row->revoked(&s->batch, item.partition);
+    }
+    uv_mutex_lock(&s->lock);
+    s->partitions[item.partition].told = true;
+    uv_mutex_unlock(&s->lock);
+    uv_async_send(&s->settle);
+}
+
+static bool has_work(const struct stream *s, const struct item *first)
+{
+    return s->count > 0 &&
+           (first->kind != ITEM_RECORD || (s->unit_count < UNITS_MAX && !s->rewinding));
+}
+
+static void run(void *arg)
+{
+    struct stream *s = arg;
+    const struct svc *svc = svc_table(s->ctx);
+    log_set_service(svc->name);
+    s->batch.worker = svc->worker_start == NULL ? NULL : svc->worker_start(s->ctx);
+    uv_mutex_lock(&s->lock);
+    while (true) {
+        while (!has_work(s, s->count > 0 ? item_at(s, 0) : NULL) && !s->stopping) {
+            uv_cond_wait(&s->changed, &s->lock);
+        }
+        if (s->stopping) {
+            break;
+        }
+        if (item_at(s, 0)->kind == ITEM_RECORD) {
+            struct unit *u = unit_take(s);
+            uv_mutex_unlock(&s->lock);
+            unit_run(s, u);
+        } else {
+            struct item item = queue_take(s);
+            uv_mutex_unlock(&s->lock);
+            run_control(s, item);
+        }
+        uv_mutex_lock(&s->lock);
+    }
+    uv_mutex_unlock(&s->lock);
+    if (svc->worker_stop != NULL && s->batch.worker != NULL) {
+        svc->worker_stop(s->ctx, s->batch.worker);
+    }
+}
+
+/* ---- Life ---- */
+
+static void stream_metrics(struct stream *s)
+{
+    char labels[120];
+    snprintf(labels, sizeof(labels), "stream=\"%s\"", s->row->group);
+    s->batch_records =
+        metrics_histogram_count("chat_stream_batch_records", "Records in one batch.", labels);
+    s->batch_seconds =
+        metrics_histogram_us("chat_stream_batch_seconds", "Time of one batch.", labels);
+    s->retries = metrics_counter("chat_stream_retries_total", "Batches run again.", labels);
+    s->queue_length =
+        metrics_gauge("chat_stream_queue_records", "Records that wait for a batch.", labels);
+}
+
+static void stream_free(struct stream *s)
+{
+    db_close(s->batch.db);
+    arena_free(s->batch.arena);
+    uv_cond_destroy(&s->changed);
+    uv_mutex_destroy(&s->lock);
+    free(s->items);
+    free(s->partitions);
+    free(s);
+}
+
+static void on_settle_closed(uv_handle_t *handle)
+{
+    struct stream *s = handle->data;
+    void (*done)(void *) = s->done;
+    void *arg = s->done_arg;
+    stream_free(s);
+    if (done != NULL) {
+        done(arg);
+    }
+}
+
+int stream_start(struct svc_ctx *ctx, const struct svc_stream *row, const char *database_url,
+                 struct stream **stream_out)
+{
+    static const struct bus_consumer_ops ops = {
+        .on_record = on_record,
+        .on_turn = on_turn,
+        .on_assign = on_assign,
+        .on_revoke = on_revoke,
+    };
+    struct stream *s = calloc(1, sizeof(*s));
+    assert(s != NULL);
+    s->ctx = s->batch.ctx = ctx;
+    s->row = row;
+    s->batch.arena = arena_new(64 * 1024);
+    char problem[256];
+    if (database_url != NULL &&
+        db_open(database_url, &s->batch.db, problem, sizeof(problem)) != 0) {
+        log_error("stream has no database", "problem=%s", LOG_Q(problem));
+        arena_free(s->batch.arena);
+        free(s);
+        return ERR_INVALID;
+    }
+    s->partition_count = bus_partitions(svc_bus(ctx), row->topic);
+    s->partitions = calloc((size_t)s->partition_count, sizeof(*s->partitions));
+    assert(s->partitions != NULL);
+    stream_metrics(s);
+    uv_mutex_init(&s->lock);
+    uv_cond_init(&s->changed);
+    uv_async_init(svc_loop(ctx), &s->settle, on_settle);
+    s->settle.data = s;
+    uv_thread_options_t options = {.flags = UV_THREAD_HAS_STACK_SIZE, .stack_size = 512 * 1024};
+    if (uv_thread_create_ex(&s->thread, &options, run, s) != 0) {
+        abort();
+    }
+    *stream_out = s;
+    return bus_join(svc_bus(ctx), row->group, &row->topic, 1, &ops, s, &s->consumer);
+}
+
+static void on_left(void *arg)
+{
+    struct stream *s = arg;
+    uv_mutex_lock(&s->lock);
+    s->consumer = NULL;
+    s->stopping = true;
+    uv_cond_signal(&s->changed);
+    uv_mutex_unlock(&s->lock);
+    uv_thread_join(&s->thread);
+    uv_close((uv_handle_t *)&s->settle, on_settle_closed);
+}
+
+void stream_stop(struct stream *s, void (*done)(void *arg), void *arg)
+{
+    s->done = done;
+    s->done_arg = arg;
+    if (s->consumer == NULL) {
+        on_left(s);
+        return;
+    }
+    bus_consumer_leave(s->consumer, on_left, s);
+}
+
+int64_t stream_failing_ms(struct stream *s)
+{
+    int64_t since = atomic_load(&s->failing_since);
+    int64_t failing = since == 0 ? 0 : clock_mono_ms() - since;
+    int64_t stalled = s->consumer == NULL ? 0 : bus_consumer_stalled_ms(s->consumer);
+    return failing > stalled ? failing : stalled;
+}
+
+const char *stream_name(const struct stream *s)
+{
+    return s->row->group;
+}
