@@ -71,5 +71,15 @@ struct db_value *db_rows_add(struct db_rows *rows, size_t *cap, struct arena *ar
 /* The text, cut for a log line. */
 const char *db_log_sql(const char *sql);
 
+enum db_tls { DB_TLS_OFF, DB_TLS_ON, DB_TLS_VERIFY };
+struct db_mysql_url {
+    char *host, *user, *password, *schema, *ca; /* user, password, ca: NULL when not given */
+    unsigned port;
+    enum db_tls tls;
+};
+/* NULL, or how a right one looks (never the URL itself: it may hold a password). */
+const char *db_mysql_url_parse(struct db_mysql_url *out, const char *url);
+void db_mysql_url_done(struct db_mysql_url *u);
+
 int db_mysql_open(const char *url, struct db **db_out, char *problem, size_t problem_size);
 int db_sqlite_open(const char *url, struct db **db_out, char *problem, size_t problem_size);
