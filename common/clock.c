@@ -217,7 +217,7 @@ int clock_parse_rfc3339(const char *s, size_t n, int64_t *ms_out)
         !take_fraction(&r, &ms) || !take_zone(&r, &zone) || r.at != r.end) {
         return ERR_INVALID;
     }
-    int64_t minutes = days * 1440 + hour * 60 + minute - zone;
+    int64_t minutes = (days * 24 + hour) * 60 + minute - zone;
     if (second == 60) {
         /* A leap second ends a UTC day; this clock has none, so it is the second after. */
         if ((minutes + 1440) % 1440 != 1439) {
