@@ -6,11 +6,14 @@
 #include "auth-svc/username.h"
 
 #include "auth-svc/text.h"
+#include "common/text.h"
+
+#include <string.h>
 
 const char *auth_username_make_key(struct arena *arena, const void *name, size_t n,
                                    const char **reason_out)
 {
-    size_t characters, key_len;
+    size_t characters;
 
     if (n == 0) {
         *reason_out = "must not be empty";
@@ -29,9 +32,9 @@ const char *auth_username_make_key(struct arena *arena, const void *name, size_t
         *reason_out = "must have at most 32 characters";
         return NULL;
     }
-    const char *key = auth_text_fold(arena, name, n, &key_len);
-    if (key == NULL || key_len == 0 || key_len > AUTH_USERNAME_KEY_BYTES ||
-        !auth_text_count_characters(AUTH_TEXT_NAME, key, key_len, &characters)) {
+    const char *key = text_fold(arena, name, n);
+    if (key == NULL || key[0] == '\0' || strlen(key) > AUTH_USERNAME_KEY_BYTES ||
+        !auth_text_count_characters(AUTH_TEXT_NAME, key, strlen(key), &characters)) {
         *reason_out = "holds characters that a name cannot have";
         return NULL;
     }
