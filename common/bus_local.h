@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The in-process bus, inside: one world per topic prefix, shared by all buses of the process, with
+ * one lock. bus_local.c has the buses (loops, wake-ups, sending), bus_local_log.c the logs and
+ * what they keep, bus_local_group.c who reads what.
+ *
+ * A sender appends under the lock and wakes each bus that has a consumer of that partition, once
+ * per burst; the bus then takes up to BUS_BATCH_MAX references under one lock and hands them over
+ * without it. Records are immutable once they are in a log.
+ */
+#pragma once
+
+#include "common/bus_impl.h"
+#include "common/map.h"
+
+#include <pthread.h>
+
+#define LOCAL_BYTES_MAX (64 * 1024 * 1024L) /* of all records of a world */
+#define LOCAL_ACKS_MAX 100000               /* acknowledgements waiting for one loop */
+/* What a partition keeps after everybody has read it, for those who come later. */
+#define LOCAL_KEEP_BYTES (256 * 1024L)
+#define LOCAL_KEEP_LONG_BYTES (1024 * 1024L) /* compacted topics and ended sessions */
+
+struct local_bus;
+struct local_consumer;
+
+/* One partition. Entries are sorted by offset; compaction leaves gaps between offsets. */
+struct local_log {
+    enum topic topic;
+    int32_t partition;
+    struct bus_record **ring; /* cap is a power of two, or 0 */
+    size_t cap, head, count;
+    int64_t first, next; /* records before `first` are lost to who has not read them */
+    size_t bytes;
+    size_t compact_at; /* compacted topics: the count at which to look for superseded records */
+};
+
+struct local_topic {
+    enum topic topic;
+    int32_t count;
+    struct local_log *logs;
+    struct local_share *shares;
+    char *instance; /* TOPIC_REPLY: whose, and how many buses own it */
+    int owners;
+    struct local_topic *next; /* of the replies */
+};
+
+/*
+ * Who has a partition of a share:
+ *   FREE -> GIVEN (its owner does not know yet) -> HELD (on_assign was called; records flow)
+ *   -> TAKEN (wanted back; its owner does not know yet) -> TOLD (on_revoke was called) -> FREE
+ */
+enum local_state { PART_FREE, PART_GIVEN, PART_HELD, PART_TAKEN, PART_TOLD };
+
+struct local_part {
+    enum local_state state;
+    struct local_consumer *owner, *target; /* target: who should have it */
+    int64_t position;                      /* next offset to hand over */
+    int64_t committed;                     /* a reader: where it is caught up */
+};
+
+/* One topic's partitions within a group, or those of one reader. */
+struct local_share {
+    struct local_group *group; /* NULL: a reader's */
+    struct local_topic *topic;
+    struct local_share *next; /* of the topic */
+    size_t members;           /* of the group that want this topic */
+    struct local_part parts[];
+};
+
+struct local_group {
+    char *name;
+    struct local_share *shares[TOPIC_COUNT];
+    struct local_consumer *members; /* in order of joining */
+    struct local_group *next;
+};
+
+struct local_fence { /* the newest publisher of a name */
+    char *name;
+    uint64_t epoch;
+    struct local_fence *next;
+};
+
+struct local_world {
+    pthread_mutex_t lock;
+    pthread_cond_t committed; /* a group committed, or left */
+    int waiting;              /* publishers that wait for it */
+    char *prefix;
+    struct local_topic topics[TOPIC_COUNT]; /* but TOPIC_REPLY */
+    struct local_topic *replies;
+    struct map replies_by_name;
+    struct local_group *groups;
+    struct local_fence *fences;
+    int64_t bytes;
+    int64_t session_retention_ms;
+    struct local_world *next;
+};
+
+struct local_ack {
+    bus_ack_fn fn;
+    void *arg;
+};
+
+struct local_acks {
+    struct local_ack *list;
+    size_t n, cap;
+};
+
+struct local_bus {
+    struct bus base;
+    struct local_world *world;
+    struct local_topic *reply; /* the own one, or NULL */
+    uv_async_t wake;
+    uv_timer_t tick;
+    atomic_int signalers; /* threads that are about to call uv_async_send */
+    /* guarded by the world's lock: */
+    bool signalled, closed;
+    struct local_acks acks, spare;
+    /* of the loop: */
+    struct local_consumer *consumers;
+    bool closing;
+    int open_handles;
+    void (*done)(void *arg);
+    void *done_arg;
+};
+
+struct local_consumer {
+    struct bus_consumer base;
+    struct local_bus *bus;
+    struct local_group *group; /* NULL: a reader */
+    struct local_consumer *next_in_bus, *next_in_group;
+    /* guarded by the world's lock: */
+    struct local_share *shares[TOPIC_COUNT];
+    bool ready;   /* records may be there */
+    bool control; /* assignments or revocations are to be told */
+    bool paused;
+    int64_t last_ms; /* when it was last handed a record */
+    /* of the loop: */
+    size_t cursor; /* the partition to begin with */
+    bool caught_up, leaving;
+    void (*done)(void *arg);
+    void *done_arg;
+};
+
+/* One thing to tell a consumer, in order. */
+struct local_item {
+    enum { ITEM_RECORD, ITEM_ASSIGN, ITEM_REVOKE, ITEM_GAP } kind;
+    enum topic topic;
+    int32_t partition;
+    struct bus_record *record; /* ITEM_RECORD: with a reference */
+};
+
+/* The buses to wake once the lock is given back. */
+struct local_wakes {
+    struct local_bus *buses[16];
+    size_t n;
+};
+
+/* ---- bus_local.c ---- */
+
+void local_lock(struct local_bus *bus);                              /* of its world */
+void local_unlock(struct local_bus *bus, struct local_wakes *wakes); /* and wakes them */
+/* With the lock held: notes the bus. */
+void local_wake(struct local_wakes *wakes, struct local_bus *bus);
+
+/* ---- bus_local_txn.c: rows of the table behind bus.h ---- */
+
+int local_txn_open(struct bus *bus, const char *name, struct bus_txn **txn_out);
+int local_txn_publish(struct bus_txn *txn, const struct bus_message *messages, size_t n);
+void local_txn_close(struct bus_txn *txn);
+
+/* ---- bus_local_log.c ---- */
+
+uint64_t local_log_id(void); /* random, one per process */
+/* Found or made; NULL when it has another number of partitions than the bus. */
+struct local_world *local_world_get(const struct bus *bus, int32_t *partitions_out);
+
+/* From here on all with the lock held. Reply topics: NULL when nobody owns it; made if missing;
+ * gone with its last owner (takes NULL). */
+struct local_topic *local_reply_find(struct local_world *world, const char *instance);
+struct local_topic *local_reply_own(struct local_world *world, const char *instance);
+void local_reply_disown(struct local_world *world, struct local_topic *topic);
+
+void local_topic_init(struct local_topic *topic, enum topic name, int32_t count);
+void local_topic_done(struct local_world *world, struct local_topic *topic);
+/* Takes the reference over, gives the record its offset. ERR_UNAVAILABLE: no room (the reference
+ * stays with the caller). */
+int local_log_append(struct local_world *world, struct local_topic *topic,
+                     struct bus_record *record);
+/* Room for so many bytes more, making it if need be. */
+bool local_world_reserve(struct local_world *world, size_t bytes);
+/* The index of the first entry at or after an offset; count when there is none. */
+size_t local_log_find(const struct local_log *log, int64_t offset);
+struct bus_record *local_log_at(const struct local_log *log, size_t index);
+/* Drops what its topic keeps no longer by age. */
+void local_world_expire(struct local_world *world);
+
+/* ---- bus_local_group.c; all with the lock held ---- */
+
+void local_group_join(struct local_consumer *c, const char *name, struct local_wakes *wakes);
+void local_reader_start(struct local_consumer *c, enum bus_from from);
+/* No longer a target; what it holds is wanted back. force: also without its release. */
+void local_consumer_detach(struct local_consumer *c, bool force, struct local_wakes *wakes);
+bool local_consumer_holds(const struct local_consumer *c); /* some partition is still with it */
+void local_reader_stop(struct local_consumer *c);
+/* The owner gives a partition back. */
+void local_part_release(struct local_consumer *c, struct local_share *share, int32_t partition,
+                        struct local_wakes *wakes);
+/* Wakes whoever reads this partition. */
+void local_notify(struct local_topic *topic, int32_t partition, struct local_wakes *wakes);
+/* What is to be told and handed over next, at most max items; *more_out: there is more. */
+size_t local_collect(struct local_consumer *c, struct local_item *items, size_t max,
+                     bool *more_out);
+bool local_reader_caught_up(const struct local_consumer *c);
+int64_t local_lag(const struct local_consumer *c, int64_t *oldest_ms_out);
