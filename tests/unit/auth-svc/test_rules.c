@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: MIT
+/* What a profile may hold: good and bad values of each field, and the bounds from both sides. */
+#include "tests/unit/test.h"
+
+#include "auth-svc/rules.h"
+#include "auth-svc/text.h"
+
+struct row {
+    const char *text;
+    bool good;
+};
+
+static void check_rows(const char *(*check)(const void *, size_t), const struct row *rows, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (!CHECK((check(rows[i].text, strlen(rows[i].text)) == NULL) == rows[i].good)) {
+            printf("    \"%s\"\n", rows[i].text);
+        }
+    }
+}
+#define CHECK_ROWS(check, rows) check_rows(check, rows, sizeof(rows) / sizeof((rows)[0]))
+
+/* unit, `times` times. */
+static const char *repeat(const char *unit, size_t times)
+{
+    static char text[8192];
+
+    text[0] = '\0';
+    for (size_t i = 0; i < times; i++) {
+        strncat(text, unit, sizeof(text) - strlen(text) - 1);
+    }
+    return text;
+}
+
+static bool is_good(const char *(*check)(const void *, size_t), const char *text)
+{
+    return check(text, strlen(text)) == NULL;
+}
+
+TEST(passwords)
+{
+    CHECK(!is_good(auth_rules_check_password, ""));
+    CHECK(!is_good(auth_rules_check_password, "1234567"));
+    CHECK(is_good(auth_rules_check_password, "12345678"));
+    CHECK(is_good(auth_rules_check_password, "\u65e5\u672c\u8a9e")); /* nine bytes */
+    CHECK(is_good(auth_rules_check_password, repeat("x", 128)));
+    CHECK(!is_good(auth_rules_check_password, repeat("x", 129)));
+}
+
+TEST(nicknames)
+{
+    static const struct row rows[] = {
+        {"", true},
+        {"Alice in Wonderland", true},
+        {"\u65e5\u672c", true},
+        {"\u202eevil", false},
+        {"two\nlines", false},
+        {"a\x01", false},
+        {"\xff", false},
+        {"\u2028", false},
+        {"\U0001f469\u200d\U0001f680", true},
+        {"\u200f\u05d0", true},
+    };
+    CHECK_ROWS(auth_rules_check_nickname, rows);
+    CHECK(is_good(auth_rules_check_nickname, repeat("\U0001f600", 64)));
+    CHECK(!is_good(auth_rules_check_nickname, repeat("\U0001f600", 65)));
+    CHECK(!is_good(auth_rules_check_nickname, repeat("x", 65)));
+}
+
+TEST(bios)
+{
+    static const struct row rows[] = {
+        {"", true}, {"two\nlines\tand a tab", true}, {"bell\a", false}, {"\xc3", false}};
+    CHECK_ROWS(auth_rules_check_bio, rows);
+    CHECK(is_good(auth_rules_check_bio, repeat("\u00e9", 500)));
+    CHECK(!is_good(auth_rules_check_bio, repeat("\u00e9", 501)));
+}
+
+TEST(avatars)
+{
+    static const struct row rows[] = {
+        {"", true},
+        {"https://example.com/a.jpg?x=1#y", true},
+        {"HTTP://example.com", true},
+        {"https://[2001:db8::1]/a", true},
+        {"/avatars/1.png", true},
+        {"/", true},
+        {"//evil.example/a.png", false},
+        {"javascript:alert(1)", false},
+        {"data:image/png;base64,AA", false},
+        {"ftp://example.com/a", false},
+        {"https://", false},
+        {"https:///a", false},
+        {"avatar.png", false},
+        {"https://example.com/a b", false},
+        {"https://example.com/\"onload=", false},
+        {"https://example.com/<script>", false},
+        {"/a\\b", false},
+        {"https://example.com/\n", false},
+        {"https://b\u00fccher.example/\u65e5.png", true},
+    };
+    char text[600];
+
+    CHECK_ROWS(auth_rules_check_avatar, rows);
+    snprintf(text, sizeof(text), "/%s", repeat("x", 511));
+    CHECK(is_good(auth_rules_check_avatar, text));
+    snprintf(text, sizeof(text), "/%s", repeat("x", 512));
+    CHECK(!is_good(auth_rules_check_avatar, text));
+}
+
+TEST(emails)
+{
+    static const struct row rows[] = {
+        {"", true},
+        {"alice@example.com", true},
+        {"a.b+tag@mail.example.co.uk", true},
+        {"o'brien@example.com", true},
+        {"alice@localhost", true},
+        {"\u00fcber@b\u00fccher.example", true},
+        {"alice", false},
+        {"@example.com", false},
+        {"alice@", false},
+        {"alice@@example.com", false},
+        {"alice@example..com", false},
+        {"alice@.example.com", false},
+        {"alice@example.com.", false},
+        {"alice@-example.com", false},
+        {"alice@example-.com", false},
+        {"alice@exa_mple.com", false},
+        {"al ice@example.com", false},
+        {"alice@example.com\n", false},
+        {"alice,bob@example.com", false},
+        {"<alice@example.com>", false},
+        {"\xff@example.com", false},
+    };
+    char text[400];
+
+    CHECK_ROWS(auth_rules_check_email, rows);
+    snprintf(text, sizeof(text), "%s@example.com", repeat("x", 64));
+    CHECK(is_good(auth_rules_check_email, text));
+    snprintf(text, sizeof(text), "%s@example.com", repeat("x", 65));
+    CHECK(!is_good(auth_rules_check_email, text));
+    snprintf(text, sizeof(text), "a@%s.com", repeat("x", 63));
+    CHECK(is_good(auth_rules_check_email, text));
+    snprintf(text, sizeof(text), "a@%s.com", repeat("x", 64));
+    CHECK(!is_good(auth_rules_check_email, text));
+    snprintf(text, sizeof(text), "a@%sx", repeat("xxx.", 63));
+    CHECK_INT(strlen(text), 255);
+    CHECK(!is_good(auth_rules_check_email, text));
+}
+
+TEST(devices)
+{
+    CHECK(is_good(auth_rules_check_device, "Mozilla/5.0 (X11; Linux)"));
+    CHECK(is_good(auth_rules_check_device, repeat("x", 200)));
+    CHECK(!is_good(auth_rules_check_device, repeat("x", 201)));
+    CHECK(!is_good(auth_rules_check_device, "two\nlines"));
+}
+
+TEST(header_text_is_cleaned)
+{
+    struct arena *arena = arena_new(0);
+
+    CHECK_STR(auth_text_clean_line(arena, "curl/8", 200), "curl/8");
+    CHECK_STR(auth_text_clean_line(arena, "", 200), "");
+    CHECK_STR(auth_text_clean_line(arena, "a\xff", 200), "");
+    CHECK_STR(auth_text_clean_line(arena, "abc", 2), "ab");
+    CHECK_STR(auth_text_clean_line(arena, "a\u00e9\u00e9", 4), "a\u00e9"); /* not half a letter */
+    arena_free(arena);
+}
