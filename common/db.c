@@ -210,7 +210,8 @@ int db_insert(struct db *db, const char *head, size_t columns, const struct db_v
     return rc;
 }
 
-/* The statement with its list of marks. SQLite knows lists of tuples only as VALUES. */
+/* The statement with its list of marks. SQLite knows lists of tuples only as a query, and uses an
+ * index for one only when it is a plain SELECT: a bare VALUES would scan the table. */
 static void add_list(const struct db *db, struct buf *text, const char *sql, size_t entries,
                      size_t tuple)
 {
@@ -218,10 +219,10 @@ static void add_list(const struct db *db, struct buf *text, const char *sql, siz
 
     assert(hole != NULL && strstr(hole + 2, "%s") == NULL);
     buf_add(text, sql, (size_t)(hole - sql));
-    if (tuple > 1 && db_is_sqlite(db)) {
-        buf_add_str(text, "VALUES ");
-    }
+    bool query = tuple > 1 && db_is_sqlite(db);
+    buf_add_str(text, query ? "SELECT * FROM (VALUES " : "");
     add_marks(text, entries, tuple, tuple > 1);
+    buf_add_str(text, query ? ")" : "");
     buf_add_str(text, hole + 2);
 }
 
