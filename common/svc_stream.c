@@ -13,6 +13,7 @@
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/svc_impl.h"
+#include "common/svc_queue.h"
 
 #include <assert.h>
 #include <stdatomic.h>
@@ -26,14 +27,6 @@
 #define QUEUE_LOW 500
 #define RETRY_MIN_MS 50
 #define RETRY_MAX_MS 2000
-
-enum item_kind { ITEM_RECORD, ITEM_ASSIGN, ITEM_REVOKE };
-
-struct item {
-    enum item_kind kind;
-    int32_t partition;
-    struct bus_record *record; /* kept; ITEM_RECORD */
-};
 
 struct unit { /* one batch */
     struct unit *next;
@@ -73,75 +66,12 @@ struct stream {
 
     uv_mutex_t lock; /* guards what follows, and units and partitions */
     uv_cond_t changed;
-    struct item *items; /* a ring */
-    size_t head, count, cap;
+    struct svc_queue queue;
     struct unit *units, *last_unit; /* unfinished, oldest first */
     size_t unit_count;
     bool paused, stopping;
     bool rewinding; /* a send was lost: nothing new is begun until all of it is back in the queue */
 };
-
-/* ---- The queue; with the lock held ---- */
-
-static struct item *item_at(struct stream *s, size_t i)
-{
-    return &s->items[(s->head + i) & (s->cap - 1)];
-}
-
-static void queue_grow(struct stream *s)
-{
-    size_t cap = s->cap == 0 ? 64 : s->cap * 2;
-    struct item *items = malloc(cap * sizeof(*items));
-    assert(items != NULL);
-    for (size_t i = 0; i < s->count; i++) {
-        items[i] = *item_at(s, i);
-    }
-    free(s->items);
-    s->items = items;
-    s->cap = cap;
-    s->head = 0;
-}
-
-static void queue_add(struct stream *s, struct item item)
-{
-    if (s->count == s->cap) {
-        queue_grow(s);
-    }
-    *item_at(s, s->count++) = item;
-}
-
-static void queue_add_front(struct stream *s, struct item item)
-{
-    if (s->count == s->cap) {
-        queue_grow(s);
-    }
-    s->head = (s->head - 1) & (s->cap - 1);
-    s->count++;
-    *item_at(s, 0) = item;
-}
-
-static struct item queue_take(struct stream *s)
-{
-    struct item item = *item_at(s, 0);
-    s->head = (s->head + 1) & (s->cap - 1);
-    s->count--;
-    return item;
-}
-
-/* Drops the records of a partition that nobody has begun: its next owner gets them. */
-static void queue_drop_partition(struct stream *s, int32_t partition)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < s->count; i++) {
-        struct item item = *item_at(s, i);
-        if (item.kind == ITEM_RECORD && item.partition == partition) {
-            bus_record_release(item.record);
-        } else {
-            *item_at(s, kept++) = item;
-        }
-    }
-    s->count = kept;
-}
 
 /* ---- Units; with the lock held ---- */
 
@@ -214,7 +144,7 @@ static void requeue_all(struct stream *s)
         if (s->partitions[r->partition].revoking) {
             bus_record_release(r);
         } else {
-            queue_add_front(s, (struct item){ITEM_RECORD, r->partition, r});
+            svc_queue_add_front(&s->queue, (struct svc_item){SVC_ITEM_RECORD, r->partition, r});
         }
     }
     free(records);
@@ -248,7 +178,7 @@ static void release_partitions(struct stream *s)
 
 static void flow(struct stream *s)
 {
-    bool full = s->count > (s->paused ? QUEUE_LOW : QUEUE_HIGH) || s->unit_count >= UNITS_MAX;
+    bool full = s->queue.count > (s->paused ? QUEUE_LOW : QUEUE_HIGH) || s->unit_count >= UNITS_MAX;
     if (full != s->paused) {
         s->paused = full;
         (full ? bus_consumer_pause : bus_consumer_resume)(s->consumer);
@@ -275,7 +205,7 @@ static void on_settle(uv_async_t *async)
         release_partitions(s);
         flow(s);
     }
-    metric_set(s->queue_length, (int64_t)s->count);
+    metric_set(s->queue_length, (int64_t)s->queue.count);
     uv_cond_signal(&s->changed);
     uv_mutex_unlock(&s->lock);
 }
@@ -285,7 +215,8 @@ static void on_record(void *arg, struct bus_record *record)
     struct stream *s = arg;
     uv_mutex_lock(&s->lock);
     if (!s->partitions[record->partition].revoking) {
-        queue_add(s, (struct item){ITEM_RECORD, record->partition, bus_record_keep(record)});
+        svc_queue_add(&s->queue, (struct svc_item){SVC_ITEM_RECORD, record->partition,
+                                                   bus_record_keep(record)});
     }
     uv_mutex_unlock(&s->lock);
 }
@@ -304,7 +235,7 @@ static void on_assign(void *arg, enum topic topic, int32_t partition)
     struct stream *s = arg;
     (void)topic;
     uv_mutex_lock(&s->lock);
-    queue_add(s, (struct item){.kind = ITEM_ASSIGN, .partition = partition});
+    svc_queue_add(&s->queue, (struct svc_item){.kind = SVC_ITEM_ASSIGN, .partition = partition});
     uv_cond_signal(&s->changed);
     uv_mutex_unlock(&s->lock);
 }
@@ -316,8 +247,8 @@ static void on_revoke(void *arg, enum topic topic, int32_t partition, bool lost)
     (void)lost;
     uv_mutex_lock(&s->lock);
     s->partitions[partition].revoking = true;
-    queue_drop_partition(s, partition);
-    queue_add(s, (struct item){.kind = ITEM_REVOKE, .partition = partition});
+    svc_queue_drop_partition(&s->queue, partition);
+    svc_queue_add(&s->queue, (struct svc_item){.kind = SVC_ITEM_REVOKE, .partition = partition});
     uv_cond_signal(&s->changed);
     uv_mutex_unlock(&s->lock);
 }
@@ -378,7 +309,8 @@ int svc_batch_send(struct svc_batch *b, const struct bus_message *message)
 static struct unit *unit_take(struct stream *s)
 {
     size_t n = 0;
-    while (n < s->count && n < BATCH_MAX && item_at(s, n)->kind == ITEM_RECORD) {
+    while (n < s->queue.count && n < BATCH_MAX &&
+           svc_queue_at(&s->queue, n)->kind == SVC_ITEM_RECORD) {
         n++;
     }
     struct unit *u = calloc(1, sizeof(*u));
@@ -386,7 +318,7 @@ static struct unit *unit_take(struct stream *s)
     assert(u != NULL && records != NULL);
     *u = (struct unit){.stream = s, .records = records, .n = n, .pending = 1};
     for (size_t i = 0; i < n; i++) {
-        records[i] = queue_take(s).record;
+        records[i] = svc_queue_take(&s->queue).record;
     }
     if (s->last_unit == NULL) {
         s->units = u;
@@ -453,9 +385,9 @@ static void unit_run(struct stream *s, struct unit *u)
     unit_less(u, 0);
 }
 
-static void run_control(struct stream *s, struct item item)
+static void run_control(struct stream *s, struct svc_item item)
 {
-    if (item.kind == ITEM_ASSIGN) {
+    if (item.kind == SVC_ITEM_ASSIGN) {
         if (s->row->assigned != NULL) {
             arena_reset(s->batch.arena);
             s->row->assigned(&s->batch, item.partition);
@@ -472,10 +404,10 @@ static void run_control(struct stream *s, struct item item)
     uv_async_send(&s->settle);
 }
 
-static bool has_work(const struct stream *s, const struct item *first)
+static bool has_work(const struct stream *s, const struct svc_item *first)
 {
-    return s->count > 0 &&
-           (first->kind != ITEM_RECORD || (s->unit_count < UNITS_MAX && !s->rewinding));
+    return s->queue.count > 0 &&
+           (first->kind != SVC_ITEM_RECORD || (s->unit_count < UNITS_MAX && !s->rewinding));
 }
 
 static void run(void *arg)
@@ -486,18 +418,19 @@ static void run(void *arg)
     s->batch.worker = svc->worker_start == NULL ? NULL : svc->worker_start(s->ctx);
     uv_mutex_lock(&s->lock);
     while (true) {
-        while (!has_work(s, s->count > 0 ? item_at(s, 0) : NULL) && !s->stopping) {
+        while (!has_work(s, s->queue.count > 0 ? svc_queue_at(&s->queue, 0) : NULL) &&
+               !s->stopping) {
             uv_cond_wait(&s->changed, &s->lock);
         }
         if (s->stopping) {
             break;
         }
-        if (item_at(s, 0)->kind == ITEM_RECORD) {
+        if (svc_queue_at(&s->queue, 0)->kind == SVC_ITEM_RECORD) {
             struct unit *u = unit_take(s);
             uv_mutex_unlock(&s->lock);
             unit_run(s, u);
         } else {
-            struct item item = queue_take(s);
+            struct svc_item item = svc_queue_take(&s->queue);
             uv_mutex_unlock(&s->lock);
             run_control(s, item);
         }
@@ -530,7 +463,7 @@ static void stream_free(struct stream *s)
     arena_free(s->batch.arena);
     uv_cond_destroy(&s->changed);
     uv_mutex_destroy(&s->lock);
-    free(s->items);
+    svc_queue_done(&s->queue);
     free(s->partitions);
     free(s);
 }
