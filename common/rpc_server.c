@@ -163,8 +163,7 @@ uint8_t *rpc_pack_reply(struct arena *arena, const char *instance, uint64_t call
 static int outward(struct job *job, int err)
 {
     if (err == ERR_DUPLICATE || err == ERR_STALE || err == ERR_FENCED || err > 0) {
-        log_error("handler let an internal error through", "method=%s err=%s",
-                  job->method->handler->method, err_code(err));
+        log_error("handler let an internal error through", "err=%s", err_code(err));
         err = ERR_INTERNAL;
     }
     if (err == ERR_INTERNAL) {
@@ -186,14 +185,14 @@ static void send_reply(struct job *job, int err, const void *output)
                                    detail, rq->errors, err == ERR_INVALID ? rq->error_count : 0,
                                    rq->retry_after_s, err == 0 ? output : NULL, &len);
     if (len > RPC_REPLY_MAX && err == 0) {
-        log_error("reply is too large", "method=%s bytes=%zu", rq->method, len);
+        log_error("reply is too large", "bytes=%zu", len);
         send_reply(job, ERR_INTERNAL, NULL);
         return;
     }
     const char *reply_to = pb_cstr(job->arena, job->request->reply_to);
     if (server->config.send(server->config.send_arg, reply_to, data, len, rq->traceparent,
                             rq->request_id) != 0) {
-        log_warn("reply could not be sent", "method=%s to=%s", rq->method, LOG_Q(reply_to));
+        log_warn("reply could not be sent", "to=%s", LOG_Q(reply_to));
     }
 }
 
@@ -228,7 +227,7 @@ static void run_handler(struct job *job)
     const void *in =
         pb_unpack(m->type->input, job->arena, job->request->body.data, job->request->body.len);
     if (in == NULL) {
-        log_warn("malformed request", "method=%s", m->handler->method);
+        log_warn("malformed request", "bytes=%zu", job->request->body.len);
         send_reply(job, ERR_INTERNAL, NULL);
         count(m, ERR_INTERNAL, job->received_us);
         return;

@@ -274,8 +274,12 @@ static int start_schema(struct svc_ctx *ctx, char *problem, size_t size)
         }
         usleep(500 * 1000);
     }
-    db_close(db);
     atomic_store(&ctx->probe_answered_ms, clock_mono_ms());
+    if (err == 0 && db_is_sqlite(db)) {
+        ctx->anchor = db; /* a database in memory lives as long as a connection to it */
+    } else {
+        db_close(db);
+    }
     return err;
 }
 
@@ -393,6 +397,7 @@ static void finish(struct svc_ctx *ctx)
     rpc_server_free(server);
     outbox_stop(ctx->outbox);
     ctx->outbox = NULL;
+    db_close(ctx->anchor);
     bus_consumer_leave(ctx->reply_reader, on_replies_left, ctx);
 }
 

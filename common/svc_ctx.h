@@ -38,6 +38,7 @@ struct svc_ctx {
     struct bus_consumer *reply_reader, *rpc_consumer;
     struct rpc_server *server;
     struct outbox *outbox;
+    struct db *anchor; /* SQLite: kept open from start to end */
     struct stream *streams[STREAMS_MAX];
     size_t stream_count;
     struct work_item *early_work;

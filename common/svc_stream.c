@@ -10,6 +10,7 @@
 #include "common/svc_stream.h"
 
 #include "common/clock.h"
+#include "common/err.h"
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/svc_impl.h"
@@ -371,8 +372,8 @@ static void unit_run(struct stream *s, struct unit *u)
             break;
         }
         metric_inc(s->retries);
-        log_warn("batch failed, it will be run again", "stream=%s records=%zu err=%s",
-                 s->row->group, u->n, err_code(err));
+        LOG_AT(err == ERR_STALE ? LOG_INFO : LOG_WARN, "batch failed, it will be run again",
+               "stream=%s records=%zu err=%s", s->row->group, u->n, err_code(err));
         uv_mutex_lock(&s->lock);
         if (!s->stopping) {
             uv_cond_timedwait(&s->changed, &s->lock, wait_ms * 1000000);
