@@ -5,10 +5,9 @@
  */
 #pragma once
 
+#include "common/pb.h"
 #include "common/rpc.h"
 #include "group-svc/store.h"
-
-#include <protobuf-c/protobuf-c.h>
 
 #define GROUP_PAGE_DEFAULT 50
 #define GROUP_PAGE_MOST 200

@@ -4,6 +4,9 @@
  */
 #include "tests/store/group_test.h"
 
+#include "tests/store/group_calls.h"
+#include "tests/store/group_outbox.h"
+
 /* ---- AddMember ---- */
 
 TEST(who_may_add)

@@ -4,6 +4,9 @@
  */
 #include "tests/store/group_test.h"
 
+#include "tests/store/group_calls.h"
+#include "tests/store/group_outbox.h"
+
 enum { THREADS = 4, ROUNDS = 40, GROUPS = 2 };
 
 struct worker {
