@@ -40,7 +40,7 @@ sqlite3.h                        common/db_sqlite*
 hiredis/*                        common/redis*
 jansson.h                        gateway/pbjson*
 jwt.h                            common/token*
-openssl/*                        common/token* gateway/http* gateway/tls* gateway/ws*
+openssl/*                        common/token* common/redis* tests/unit/common/test_token* gateway/http* gateway/tls* gateway/ws*
 h2o.h                            gateway/*
 h2o/*                            gateway/*
 sodium.h                         auth-svc/password* auth-svc/refresh* common/random*
