@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Accounts: sign-up, login, failed logins, change of password, and two at once. */
-#include "tests/store/auth_test.h"
+#include "tests/store/auth_calls.h"
 
 #include "auth-svc/demo.h"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Sessions and users: refresh, logout, lists, profiles, and the chores that clean up. */
-#include "tests/store/auth_test.h"
+#include "tests/store/auth_calls.h"
 
 #include "auth-svc/chores.h"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Users: profiles, changes and their versions, search and pages. */
-#include "tests/store/auth_test.h"
+#include "tests/store/auth_calls.h"
 
 static int get_user(struct client *c, uint64_t id, Chat__UserReply *out)
 {

@@ -90,11 +90,11 @@ TEST(length_is_in_characters)
     const char *reason;
     char name[33 * 4 + 1] = "";
 
-    for (int i = 0; i < 32; i++) {
-        strncat(name, "\U0001f600", 5);
+    for (size_t i = 0; i < 32; i++) {
+        snprintf(name + 4 * i, sizeof(name) - 4 * i, "\U0001f600");
     }
     CHECK(auth_username_make_key(arena, name, strlen(name), &reason) != NULL);
-    strncat(name, "x", 2);
+    snprintf(name + 128, sizeof(name) - 128, "x");
     CHECK(auth_username_make_key(arena, name, strlen(name), &reason) == NULL);
     CHECK_STR(reason, "must have at most 32 characters");
     arena_free(arena);
