@@ -58,7 +58,7 @@ int group_change_run(struct rpc_request *rq, uint64_t group_id, group_change_fn 
         return rpc_fail(rq, ERR_UNAVAILABLE, "the group is being changed by too many");
     }
     if (err == 0) {
-        outbox_wake(env->outbox);
+        env->changed(rq);
     }
     return err;
 }

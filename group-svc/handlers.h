@@ -5,7 +5,6 @@
  */
 #pragma once
 
-#include "common/outbox.h"
 #include "common/rpc.h"
 
 struct group_settings {
@@ -15,7 +14,7 @@ struct group_settings {
 /* What handlers need beside the request; made by service.c, one for all workers. */
 struct group_env {
     const struct group_settings *settings;
-    struct outbox *outbox; /* may be NULL */
+    void (*changed)(struct rpc_request *rq); /* after a commit: there is something to publish */
     /* Asks auth-svc. ERR_UNAVAILABLE: no answer. */
     int (*user_exists)(struct rpc_request *rq, uint64_t user_id, bool *exists_out);
 };

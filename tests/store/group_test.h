@@ -9,6 +9,7 @@
 
 #include "common/db.h"
 #include "common/err.h"
+#include "common/topics.h"
 #include "group-svc/handlers.h"
 #include "group-svc/schema.h"
 #include "group-svc/store.h"
@@ -39,7 +40,13 @@ static inline int fake_user_exists(struct rpc_request *rq, uint64_t user_id, boo
     return 0;
 }
 
-static struct group_env env = {.settings = &settings, .user_exists = fake_user_exists};
+static inline void fake_changed(struct rpc_request *rq)
+{
+    (void)rq;
+}
+
+static struct group_env env = {
+    .settings = &settings, .changed = fake_changed, .user_exists = fake_user_exists};
 
 struct client { /* of one thread */
     struct db *db;
