@@ -59,7 +59,8 @@ char *pb_cstr(struct arena *arena, ProtobufCBinaryData b)
 {
     const uint8_t *nul = b.len == 0 ? NULL : memchr(b.data, 0, b.len);
     size_t n = nul == NULL ? b.len : (size_t)(nul - b.data);
-    return arena_strndup(arena, (const char *)b.data, n);
+    return arena_memdup(arena, n == 0 ? (const void *)"" : b.data,
+                        n); /* an empty one has no data */
 }
 
 int pb_equal(ProtobufCBinaryData b, const char *s)
