@@ -46,13 +46,13 @@ static int refuse_outsider(struct rpc_request *rq, struct message_doubts *doubts
 
 int message_access_group(struct rpc_request *rq, uint64_t group, struct message_access *out)
 {
-    struct message_doubts *doubts = message_service_doubts(rq->svc);
     struct message_access access;
     int err = message_store_access(rq->db, rq->arena, group, rq->caller.user_id, &access);
     if (err != 0 || access.member) {
         *out = err == 0 ? access : *out;
         return err;
     }
+    struct message_doubts *doubts = message_service_doubts(rq->svc);
     struct message_doubt found =
         message_doubts_find(doubts, rq->caller.user_id, message_conv_group(group));
     if (found.state == MESSAGE_DOUBT_NO && found.no != MESSAGE_NO_MUTED) {
