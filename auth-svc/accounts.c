@@ -58,46 +58,29 @@ static struct auth_store_session new_session(struct rpc_request *rq, ProtobufCBi
 
 struct sign_up {
     struct rpc_request *rq;
-    struct auth_store_user *user;
-    struct auth_store_session *session; /* NULL: none */
+    struct auth_store_user user;
+    struct auth_store_session session;
 };
+
+int auth_accounts_insert_user(struct rpc_request *rq, struct db *db, struct auth_store_user *user)
+{
+    user->created_at = user->updated_at = clock_now_ms();
+    user->version = 1;
+    user->search_text = auth_users_make_search_text(rq->arena, user->username_key, user->nickname);
+    int rc = auth_store_insert_user(db, user, &user->id);
+    return rc == 0 ? auth_events_add_user(rq, db, user) : rc;
+}
 
 static int sign_up_in_transaction(struct db *db, void *arg)
 {
     struct sign_up *s = arg;
-    int rc = auth_store_insert_user(db, s->user, &s->user->id);
+    int rc = auth_accounts_insert_user(s->rq, db, &s->user);
 
     if (rc == 0) {
-        rc = auth_events_add_user(s->rq, db, s->user);
-    }
-    if (rc == 0 && s->session != NULL) {
-        s->session->user_id = s->user->id;
-        rc = auth_store_insert_session(db, s->session, &s->session->id);
+        s->session.user_id = s->user.id;
+        rc = auth_store_insert_session(db, &s->session, &s->session.id);
     }
     return rc;
-}
-
-static int insert_account(struct sign_up *s)
-{
-    struct auth_store_user *user = s->user;
-
-    user->created_at = user->updated_at = clock_now_ms();
-    user->version = 1;
-    user->search_text =
-        auth_users_make_search_text(s->rq->arena, user->username_key, user->nickname);
-    int rc = auth_store_transact(s->rq->db, sign_up_in_transaction, s);
-    if (rc == ERR_DUPLICATE) {
-        return rpc_fail(s->rq, ERR_USERNAME_TAKEN, "the name %s is taken", user->username);
-    }
-    if (rc == 0) {
-        auth_events_wake(s->rq);
-    }
-    return rc;
-}
-
-int auth_accounts_create_user(struct rpc_request *rq, struct auth_store_user *user)
-{
-    return insert_account(&(struct sign_up){.rq = rq, .user = user});
 }
 
 /* Everything that is wrong at once, so that a form can show it. */
@@ -142,20 +125,26 @@ int auth_accounts_sign_up(struct rpc_request *rq, const void *in, void *out)
     if (rc != 0) {
         return auth_store_settle_error(rc);
     }
-    struct auth_store_user user = {
-        .username = pb_cstr(rq->arena, request->username),
-        .username_key = key,
-        .password_hash = hash,
-        .nickname = pb_cstr(rq->arena, request->nickname),
-        .avatar = pb_cstr(rq->arena, request->avatar),
-        .bio = "",
-        .email = pb_cstr(rq->arena, request->email),
+    struct sign_up s = {
+        .rq = rq,
+        .user = {.username = pb_cstr(rq->arena, request->username),
+                 .username_key = key,
+                 .password_hash = hash,
+                 .nickname = pb_cstr(rq->arena, request->nickname),
+                 .avatar = pb_cstr(rq->arena, request->avatar),
+                 .bio = "",
+                 .email = pb_cstr(rq->arena, request->email)},
+        .session = new_session(rq, request->device),
     };
-    struct auth_store_session session = new_session(rq, request->device);
-    rc = insert_account(&(struct sign_up){.rq = rq, .user = &user, .session = &session});
-    return rc == 0
-               ? auth_replies_fill_grant(rq, &user, &session, "User registered successfully", out)
-               : rc;
+    rc = auth_store_transact(rq->db, sign_up_in_transaction, &s);
+    if (rc == ERR_DUPLICATE) {
+        return rpc_fail(rq, ERR_USERNAME_TAKEN, "the name %s is taken", s.user.username);
+    }
+    if (rc != 0) {
+        return rc;
+    }
+    auth_events_wake(rq);
+    return auth_replies_fill_grant(rq, &s.user, &s.session, "User registered successfully", out);
 }
 
 /* ---- Login ---- */

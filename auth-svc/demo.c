@@ -5,6 +5,7 @@
  */
 #include "auth-svc/demo.h"
 
+#include "auth-svc/events.h"
 #include "auth-svc/handlers.h"
 #include "auth-svc/password.h"
 #include "common/log.h"
@@ -29,11 +30,15 @@ void auth_demo_make_password(char out[AUTH_DEMO_PASSWORD_SIZE])
     out[at] = '\0';
 }
 
-static int create_user(struct rpc_request *rq, const char *name, const char *nickname,
-                       const char *password)
+struct demo {
+    struct rpc_request *rq;
+    struct auth_store_user users[2];
+    bool made;
+};
+
+static struct auth_store_user new_user(const char *name, const char *nickname, const char *hash)
 {
-    char hash[AUTH_PASSWORD_HASH_SIZE];
-    struct auth_store_user user = {
+    return (struct auth_store_user){
         .username = name,
         .username_key = name,
         .password_hash = hash,
@@ -42,29 +47,48 @@ static int create_user(struct rpc_request *rq, const char *name, const char *nic
         .bio = "",
         .email = "",
     };
-    int rc = auth_password_make_hash(password, strlen(password), hash);
+}
 
-    return rc == 0 ? auth_accounts_create_user(rq, &user) : rc;
+/* Both or none: somebody may sign up at the same moment. */
+static int create_in_transaction(struct db *db, void *arg)
+{
+    struct demo *demo = arg;
+    uint64_t last_id;
+    int rc = auth_store_find_last_user(db, demo->rq->arena, &last_id);
+
+    demo->made = rc == 0 && last_id == 0;
+    for (size_t i = 0; rc == 0 && demo->made && i < 2; i++) {
+        rc = auth_accounts_insert_user(demo->rq, db, &demo->users[i]);
+    }
+    return rc;
 }
 
 int auth_demo_fill_database(struct rpc_request *rq, char *line, size_t line_size)
 {
     char alice[AUTH_DEMO_PASSWORD_SIZE], bob[AUTH_DEMO_PASSWORD_SIZE];
+    char alice_hash[AUTH_PASSWORD_HASH_SIZE], bob_hash[AUTH_PASSWORD_HASH_SIZE];
+    struct demo demo = {.rq = rq};
     uint64_t last_id;
     int rc = auth_store_find_last_user(rq->db, rq->arena, &last_id);
 
     line[0] = '\0';
-    if (rc != 0 || last_id != 0) {
-        return rc;
+    if (rc != 0 || last_id != 0) { /* asked again below; this spares the hashes */
+        return auth_store_settle_error(rc);
     }
     auth_demo_make_password(alice);
     auth_demo_make_password(bob);
-    rc = create_user(rq, "alice", "Alice", alice);
+    rc = auth_password_make_hash(alice, strlen(alice), alice_hash);
     if (rc == 0) {
-        rc = create_user(rq, "bob", "Bob", bob);
+        rc = auth_password_make_hash(bob, strlen(bob), bob_hash);
     }
+    demo.users[0] = new_user("alice", "Alice", alice_hash);
+    demo.users[1] = new_user("bob", "Bob", bob_hash);
     if (rc == 0) {
+        rc = auth_store_transact(rq->db, create_in_transaction, &demo);
+    }
+    if (rc == 0 && demo.made) {
         snprintf(line, line_size, "demo accounts: alice / %s   bob / %s", alice, bob);
+        auth_events_wake(rq);
     }
     return rc;
 }

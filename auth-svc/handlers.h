@@ -43,8 +43,9 @@ int auth_users_get(struct rpc_request *rq, const void *in, void *out);
 int auth_users_update(struct rpc_request *rq, const void *in, void *out);
 int auth_users_get_profiles(struct rpc_request *rq, const void *in, void *out);
 
-/* Makes an account without a session (demo accounts): user->id is set. ERR_USERNAME_TAKEN. */
-int auth_accounts_create_user(struct rpc_request *rq, struct auth_store_user *user);
+/* Within a transaction: makes an account, its texts checked before, and writes the event. Sets id,
+ * search_text, times and version. ERR_DUPLICATE: the name is taken. */
+int auth_accounts_insert_user(struct rpc_request *rq, struct db *db, struct auth_store_user *user);
 
 /* Within a transaction: ends a session and writes the event, if it still lived. */
 int auth_sessions_end_one(struct rpc_request *rq, struct db *db, uint64_t user_id,
