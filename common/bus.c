@@ -13,6 +13,7 @@
 #include "common/map.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,6 +74,15 @@ int32_t bus_partition_of(const struct bus *bus, enum topic topic, struct bus_key
     uint64_t count = (uint64_t)bus_partitions(bus, topic);
 
     return count == 1 ? 0 : (int32_t)(map_hash_stable(key.a, key.b) % count);
+}
+
+void bus_partitions_differ(char *problem, size_t problem_size, bool reply, int32_t wanted,
+                           const char *name, int32_t found)
+{
+    snprintf(problem, problem_size,
+             "%s is %" PRId32 ", but the topic \"%s\" has %" PRId32
+             " partitions; the count is fixed for a topic's life",
+             reply ? "a reply topic's count" : "KAFKA_PARTITIONS", wanted, name, found);
 }
 
 /* ---- Records ---- */

@@ -91,6 +91,10 @@ const char *bus_topic_name(enum topic topic); /* without the prefix */
 /* 0: compacted. session_retention_ms: of TOPIC_EVENTS_SESSION; 0: what topics.h says. */
 int64_t bus_topic_retention_ms(enum topic topic, int64_t session_retention_ms);
 
+/* The sentence of a start that finds another count. */
+void bus_partitions_differ(char *problem, size_t problem_size, bool reply, int32_t wanted,
+                           const char *name, int32_t found);
+
 /* ---- Records ---- */
 
 /* A record with one reference, its value and strings copied into the same allocation. */

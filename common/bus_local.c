@@ -512,10 +512,10 @@ int bus_local_open(uv_loop_t *loop, const struct bus_options *options, struct bu
     snprintf(bus->base.log_id, sizeof(bus->base.log_id), "local-%016" PRIx64, local_log_id());
     bus->world = local_world_get(&bus->base, &partitions);
     if (bus->world == NULL) {
-        snprintf(problem, problem_size,
-                 "KAFKA_PARTITIONS is %" PRId32 ", but the topic \"%s%s\" has %" PRId32
-                 " partitions; the count is fixed for a topic's life",
-                 options->partitions, bus->base.prefix, bus_topic_name((enum topic)0), partitions);
+        char name[256];
+
+        snprintf(name, sizeof(name), "%s%s", bus->base.prefix, bus_topic_name(TOPIC_COMMANDS));
+        bus_partitions_differ(problem, problem_size, false, options->partitions, name, partitions);
         bus_base_done(&bus->base);
         free(bus);
         return ERR_INVALID;

@@ -101,6 +101,10 @@ static inline void begin(void)
 {
     static int number;
 
+    if (is_kafka() && getenv("KAFKA_BOOTSTRAP_SERVERS") == NULL) {
+        printf("BUS=kafka needs KAFKA_BOOTSTRAP_SERVERS\n");
+        exit(EXIT_FAILURE);
+    }
     snprintf(prefix, sizeof(prefix), "t%d-%" PRId64 "-%d.", (int)getpid(), clock_now_ms(),
              number++);
     uv_loop_init(&loop);
@@ -262,13 +266,17 @@ static inline void sink_init(struct sink *s)
 static inline void sink_join(struct sink *s, struct bus *bus, const char *group, enum topic topic)
 {
     sink_init(s);
-    CHECK_INT(bus_join(bus, group, &topic, 1, &sink_ops, s, &s->consumer), 0);
+    if (!CHECK_INT(bus_join(bus, group, &topic, 1, &sink_ops, s, &s->consumer), 0)) {
+        exit(EXIT_FAILURE);
+    }
 }
 
 static inline void sink_read(struct sink *s, struct bus *bus, enum topic topic, enum bus_from from)
 {
     sink_init(s);
-    CHECK_INT(bus_read(bus, &topic, 1, from, &sink_ops, s, &s->consumer), 0);
+    if (!CHECK_INT(bus_read(bus, &topic, 1, from, &sink_ops, s, &s->consumer), 0)) {
+        exit(EXIT_FAILURE);
+    }
 }
 
 static inline void sink_done(struct sink *s)
