@@ -6,7 +6,7 @@
 
 DAEMONS  := gateway auth-svc message-svc group-svc presence-svc
 # Folders of tests that are programs linked with everything, one program a file.
-SUITES   := store bus
+SUITES   := store bus load
 
 comma    := ,
 BUILD    ?= build
