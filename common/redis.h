@@ -33,12 +33,15 @@ struct redis_value {
 /*
  * A pipeline: redis_add puts a command aside (arguments copied), redis_run sends all to their
  * servers at once and reads all answers, in the order of adding. Answers are in the arena.
- * A single command's error is a REDIS_ERROR value. ERR_UNAVAILABLE: a server cannot be reached or
- * the connection broke; commands may have been executed.
+ * A single command's error is a REDIS_ERROR value. ERR_UNAVAILABLE: a server cannot be reached, the
+ * connection broke, or it is loading or read-only; commands may have been executed, and those for
+ * other servers have been. Either way nothing is put aside any more. Up to 64 servers.
  */
 void redis_add(struct redis *r, uint32_t shard, const char *const *args, const size_t *lens,
                size_t n);
-/* EVALSHA of a script (loaded again by itself on NOSCRIPT). */
+/* EVALSHA of a script: a literal, of which 64 are kept. It is loaded when a connection needs it;
+ * after a SCRIPT FLUSH by somebody else it runs behind the other commands of its run. lens: of
+ * args, or NULL when they are strings, as keys are. */
 void redis_add_script(struct redis *r, uint32_t shard, const char *script, const char *const *keys,
                       size_t nkeys, const char *const *args, const size_t *lens, size_t nargs);
 int redis_run(struct redis *r, struct arena *arena, struct redis_value **answers_out, size_t *n_out)
