@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT
+#include "gateway/commands.h"
+
+#include "common/clock.h"
+#include "common/err.h"
+#include "common/pb.h"
+#include "common/random.h"
+#include "gateway/online.h"
+
+#include <string.h>
+
+struct bus_key commands_key(uint64_t user_id, uint64_t other_id, uint64_t group_id)
+{
+    if (group_id != 0) {
+        return (struct bus_key){.a = 0, .b = group_id};
+    }
+    return user_id < other_id ? (struct bus_key){.a = user_id, .b = other_id}
+                              : (struct bus_key){.a = other_id, .b = user_id};
+}
+
+int commands_check(const Chat__Send *send, struct commands_problem *problem)
+{
+    *problem = (struct commands_problem){0};
+    if ((send->receiver_id == 0) == (send->group_id == 0)) {
+        problem->detail = "a message goes to one user or one group";
+        problem->error = (struct rpc_field_error){
+            "receiver_id",
+            send->receiver_id == 0 ? "is needed, or a group_id" : "cannot stand beside a group_id"};
+        problem->count = 1;
+        return ERR_INVALID;
+    }
+    if (send->content.len > GATEWAY_CONTENT_MAX) {
+        problem->detail = "the content is longer than 16 KiB";
+        return ERR_TOO_LARGE;
+    }
+    return 0;
+}
+
+static int put_command(struct loop *loop, const struct commands_send *c, uint64_t id,
+                       struct bus_key key)
+{
+    struct gateway *gw = loop->gw;
+    struct arena *arena = loop_arena(loop);
+    Chat__Caller caller = CHAT__CALLER__INIT;
+    caller.user_id = c->caller.user_id;
+    caller.session_id = c->caller.session_id;
+    caller.username = pb_str(c->caller.username);
+    caller.address = pb_str(c->caller.address);
+    caller.device = pb_str(c->caller.device);
+    Chat__Sender sender = CHAT__SENDER__INIT;
+    sender.id = c->caller.user_id;
+    sender.username = c->sender->username;
+    sender.nickname = c->sender->nickname;
+    sender.avatar = c->sender->avatar;
+    sender.online = online_has(gw->online, sender.id);
+    Chat__Command command = CHAT__COMMAND__INIT;
+    command.id = id;
+    command.reply_to = pb_str(gw->instance);
+    command.caller = &caller;
+    command.deadline_at = clock_now_ms() + RPC_DEADLINE_MS;
+    command.sender = &sender;
+    command.op_case = CHAT__COMMAND__OP_SEND;
+    command.send = c->send;
+    char made[33];
+    if (c->send->client_id.len == 0) {
+        random_hex(made, 16);
+        c->send->client_id = pb_str(made);
+    }
+    struct bus_message message = {.topic = TOPIC_COMMANDS,
+                                  .key = key,
+                                  .partition = -1,
+                                  .traceparent = c->traceparent,
+                                  .request_id = c->request_id};
+    message.value = pb_pack(&command, arena, &message.len);
+    int err = bus_send(gw->bus, &message, NULL, NULL);
+    loop_arena_done(loop, arena);
+    return err;
+}
+
+int commands_send(struct loop *loop, const struct commands_send *c, calls_reply_fn fn, void *arg,
+                  struct call **call_out)
+{
+    struct bus_key key = commands_key(c->caller.user_id, c->send->receiver_id, c->send->group_id);
+    uint64_t id;
+    int err = calls_expect(loop, key, fn, arg, call_out, &id);
+    if (err != 0) {
+        return err;
+    }
+    err = put_command(loop, c, id, key);
+    if (err != 0) {
+        calls_cancel(*call_out, id);
+    }
+    return err;
+}

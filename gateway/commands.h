@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+/*
+ * What changes a conversation goes onto chat.commands; the event, or a Reply, is the answer
+ * (architecture D2). Loop thread.
+ */
+#pragma once
+
+#include "gateway/calls.h"
+#include "gateway/profiles.h"
+#include "proto/message.pb-c.h"
+
+struct commands_send {
+    struct rpc_caller caller;
+    const struct profile *sender;
+    Chat__Send *send; /* client_id is filled in where empty */
+    const char *traceparent, *request_id;
+};
+
+/* Is it clear where this goes? ERR_INVALID or ERR_TOO_LARGE with what is wrong in problem. The
+ * rest is message-svc's to judge. */
+struct commands_problem {
+    const char *detail;
+    struct rpc_field_error error;
+    size_t count;
+};
+int commands_check(const Chat__Send *send, struct commands_problem *problem);
+/* Sends it; the reply's body is a SendReply. */
+int commands_send(struct loop *loop, const struct commands_send *command, calls_reply_fn fn,
+                  void *arg, struct call **call_out) __attribute__((warn_unused_result));
+/* The conversation of two users, or of a group when group_id is not 0. */
+struct bus_key commands_key(uint64_t user_id, uint64_t other_id, uint64_t group_id);

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT
+#include "gateway/fields.h"
+
+#include "common/buf.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const ProtobufCFieldDescriptor *fields_find(const void *message, const char *name, size_t len)
+{
+    const ProtobufCMessageDescriptor *d = ((const ProtobufCMessage *)message)->descriptor;
+    for (unsigned i = 0; i < d->n_fields; i++) {
+        if (strlen(d->fields[i].name) == len && memcmp(d->fields[i].name, name, len) == 0) {
+            return &d->fields[i];
+        }
+    }
+    return NULL;
+}
+
+bool fields_get_u64(const void *message, const char *path, size_t len, uint64_t *value_out)
+{
+    for (;;) {
+        const char *dot = memchr(path, '.', len);
+        size_t n = dot != NULL ? (size_t)(dot - path) : len;
+        const ProtobufCFieldDescriptor *f = fields_find(message, path, n);
+        if (f == NULL || f->label == PROTOBUF_C_LABEL_REPEATED) {
+            return false;
+        }
+        const char *at = (const char *)message + f->offset;
+        if (dot == NULL) {
+            bool number = f->type == PROTOBUF_C_TYPE_UINT64 || f->type == PROTOBUF_C_TYPE_INT64;
+            if (number) {
+                memcpy(value_out, at, sizeof(*value_out));
+            }
+            return number;
+        }
+        if (f->type != PROTOBUF_C_TYPE_MESSAGE) {
+            return false;
+        }
+        memcpy(&message, at, sizeof(message));
+        if (message == NULL) {
+            return false;
+        }
+        path = dot + 1;
+        len -= n + 1;
+    }
+}
+
+/* Where the field's value goes; tells a oneof which member it has now. */
+static char *place(void *message, const ProtobufCFieldDescriptor *f)
+{
+    if ((f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) != 0) {
+        uint32_t which = f->id;
+        memcpy((char *)message + f->quantifier_offset, &which, sizeof(which));
+    }
+    return (char *)message + f->offset;
+}
+
+bool fields_set_u64(void *message, const char *name, uint64_t value)
+{
+    const ProtobufCFieldDescriptor *f = fields_find(message, name, strlen(name));
+    if (f == NULL || (f->type != PROTOBUF_C_TYPE_UINT64 && f->type != PROTOBUF_C_TYPE_INT64)) {
+        return false;
+    }
+    memcpy(place(message, f), &value, sizeof(value));
+    return true;
+}
+
+bool fields_set_bytes(void *message, const char *name, ProtobufCBinaryData value)
+{
+    const ProtobufCFieldDescriptor *f = fields_find(message, name, strlen(name));
+    if (f == NULL || f->type != PROTOBUF_C_TYPE_BYTES) {
+        return false;
+    }
+    memcpy(place(message, f), &value, sizeof(value));
+    return true;
+}
+
+const char *fields_expand(const char *pattern, const void *message, struct arena *arena)
+{
+    struct buf out;
+    buf_init(&out);
+    const char *result = NULL;
+    for (;;) {
+        size_t plain = strcspn(pattern, "{");
+        buf_add(&out, pattern, plain);
+        pattern += plain;
+        if (*pattern == '\0') {
+            result = arena_strndup(arena, out.data, out.len);
+            break;
+        }
+        size_t name = strcspn(++pattern, "}");
+        uint64_t value;
+        if (!fields_get_u64(message, pattern, name, &value)) {
+            break;
+        }
+        buf_add_u64(&out, value);
+        pattern += name + 1;
+    }
+    buf_done(&out);
+    return result;
+}

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The answer to a sync is up to 300 messages: they are written as the socket's queue empties, and
+ * the ack after them.
+ */
+#include "gateway/session_sync.h"
+
+#include "common/err.h"
+#include "common/pb.h"
+#include "gateway/compose.h"
+#include "gateway/envelope.h"
+#include "gateway/watch.h"
+#include "gateway/ws.h"
+#include "proto/message.pb-c.h"
+#include "proto/presence.pb-c.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define CONVERSATIONS_MAX 200
+#define USERS_MAX 500
+
+static void invalid(struct session *s, const char *id, const char *field, const char *reason)
+{
+    struct rpc_field_error wrong = {field, reason};
+    session_error(s, id, ERR_INVALID, NULL, &wrong, 1);
+}
+
+/* ---- sync ---- */
+
+/* "u:12" or "g:12". */
+static bool parse_key(const char *key, Chat__SyncRequest__Of *of)
+{
+    char *end;
+    if ((key[0] != 'u' && key[0] != 'g') || key[1] != ':' || key[2] < '1' || key[2] > '9') {
+        return false;
+    }
+    of->type = key[0] == 'u' ? CHAT__KIND__TYPE__PRIVATE : CHAT__KIND__TYPE__GROUP;
+    of->target_id = strtoull(key + 2, &end, 10);
+    return *end == '\0' && strlen(key) < 20;
+}
+
+static bool parse_position(const struct pbjson_doc *list, const char *key,
+                           Chat__SyncRequest__Of *of)
+{
+    if (pbjson_get_u64(list, key, &of->seq)) {
+        return true;
+    }
+    const struct pbjson_doc *both = pbjson_get_object(list, key);
+    if (both == NULL || !pbjson_get_u64(both, "seq", &of->seq)) {
+        return false;
+    }
+    of->rev_given = pbjson_has(both, "rev");
+    return !of->rev_given || pbjson_get_u64(both, "rev", &of->rev);
+}
+
+/* NULL: it was refused. */
+static Chat__SyncRequest *parse_sync(struct session *s, const struct pbjson_doc *content,
+                                     const char *id, struct arena *arena)
+{
+    const struct pbjson_doc *list = content != NULL ? pbjson_get_object(content, "conversations")
+                                                    : NULL;
+    if (list == NULL) {
+        invalid(s, id, "conversations", "must be an object");
+        return NULL;
+    }
+    Chat__SyncRequest *request = pb_new(&chat__sync_request__descriptor, arena);
+    request->of = arena_array(arena, CONVERSATIONS_MAX, sizeof(*request->of));
+    void *cursor = NULL;
+    const char *key;
+    while ((key = pbjson_next(list, &cursor)) != NULL) {
+        if (request->n_of == CONVERSATIONS_MAX) {
+            invalid(s, id, "conversations", "at most 200 at once");
+            return NULL;
+        }
+        Chat__SyncRequest__Of *of = pb_new(&chat__sync_request__of__descriptor, arena);
+        if (!parse_key(key, of) || !parse_position(list, key, of)) {
+            invalid(s, id, "conversations",
+                    "keys are u:<user id> or g:<group id>, values a seq or {\"seq\",\"rev\"}");
+            return NULL;
+        }
+        request->of[request->n_of++] = of;
+    }
+    return request;
+}
+
+struct sync {
+    struct asked *asked;
+    struct arena *arena;
+    Chat__SyncReply *reply;
+};
+
+static void sync_done(struct sync *sync)
+{
+    session_answered(sync->asked);
+    arena_free(sync->arena);
+    free(sync);
+}
+
+static void sync_write(struct sync *sync)
+{
+    struct session *s = sync->asked->session;
+    compose_fill(s->loop->gw, sync->reply, sync->arena);
+    for (size_t i = 0; i < sync->reply->n_messages && !s->closed; i++) {
+        struct buf text;
+        buf_init(&text);
+        pbjson_print(sync->reply->messages[i], &text);
+        struct frame *f = s->v1 ? envelope_frame("message", text.data, text.len, NULL)
+                                : frame_new(WSFRAME_TEXT, text.data, text.len);
+        ws_send_later(s, f);
+        frame_release(f);
+        buf_done(&text);
+    }
+    if (sync->asked->id != NULL) {
+        const char *content = sync->reply->complete ? "{\"complete\":true}"
+                                                    : "{\"complete\":false}";
+        struct frame *f = envelope_frame("ack", content, strlen(content), sync->asked->id);
+        ws_send_later(s, f);
+        frame_release(f);
+    }
+    sync_done(sync);
+}
+
+static void on_sync_profiles(void *arg, int err)
+{
+    struct sync *sync = arg;
+    if (err != 0) {
+        session_error(sync->asked->session, sync->asked->id, err, NULL, NULL, 0);
+        sync_done(sync);
+    } else {
+        sync_write(sync);
+    }
+}
+
+static void on_sync(void *arg, const struct rpc_reply *reply)
+{
+    struct asked *a = arg;
+    struct session *s = a->session;
+    if (reply->err != 0 || s->closed) {
+        session_fail_reply(s, a->id, reply);
+        session_answered(a);
+        return;
+    }
+    struct sync *sync = malloc(sizeof(*sync));
+    if (sync == NULL) {
+        abort();
+    }
+    *sync = (struct sync){.asked = a, .arena = arena_new(reply->len * 2)};
+    sync->reply = pb_unpack(&chat__sync_reply__descriptor, sync->arena, reply->body, reply->len);
+    if (sync->reply == NULL) {
+        session_error(s, a->id, ERR_INTERNAL, NULL, NULL, 0);
+        sync_done(sync);
+        return;
+    }
+    uint64_t ids[COMPOSE_IDS_MAX];
+    size_t n = compose_needs(sync->reply, ids, COMPOSE_IDS_MAX);
+    struct profiles_wait *unused;
+    if (profiles_want(s->loop, ids, n, on_sync_profiles, sync, &unused)) {
+        sync_write(sync);
+    }
+}
+
+static void ask(struct session *s, enum topic topic, const char *method, const void *input,
+                const char *id, calls_reply_fn fn)
+{
+    struct rpc_caller caller = {.user_id = s->hub.user->id,
+                                .session_id = s->session_id,
+                                .username = (const char *)s->hub.user->profile->username.data,
+                                .address = "",
+                                .device = ""};
+    struct rpc_call call = {.topic = topic,
+                            .method = method,
+                            .key = s->hub.user->id,
+                            .caller = &caller,
+                            .input = input};
+    struct asked *a = session_asked(s, id);
+    int err = calls_ask(s->loop, &call, fn, a, NULL);
+    if (err != 0) {
+        session_error(s, id, err, NULL, NULL, 0);
+        session_answered(a);
+    }
+}
+
+void session_sync(struct session *s, const struct pbjson_doc *content, const char *id,
+                  struct arena *arena)
+{
+    Chat__SyncRequest *request = parse_sync(s, content, id, arena);
+    if (request != NULL) {
+        ask(s, TOPIC_RPC_MESSAGE, "Sync", request, id, on_sync);
+    }
+}
+
+/* ---- presence ---- */
+
+static void print_status(struct buf *out, const Chat__UserStatus *u)
+{
+    buf_printf(out, "{\"user_id\":%llu,\"status\":\"%s\",\"last_seen_at\":",
+               (unsigned long long)u->user_id, u->online ? "online" : "offline");
+    envelope_add_time(out, u->last_seen_at);
+    buf_add_char(out, '}');
+}
+
+static void on_presence(void *arg, const struct rpc_reply *reply)
+{
+    struct asked *a = arg;
+    struct session *s = a->session;
+    struct arena *arena = loop_arena(s->loop);
+    Chat__GetPresenceReply *r = NULL;
+    if (reply->err == 0) {
+        r = pb_unpack(&chat__get_presence_reply__descriptor, arena, reply->body, reply->len);
+    }
+    if (r == NULL) {
+        session_error(s, a->id, reply->err != 0 ? reply->err : ERR_INTERNAL, reply->detail,
+                      reply->errors, reply->error_count);
+    } else {
+        struct buf text;
+        buf_init(&text);
+        buf_add_str(&text, "{\"users\":[");
+        for (size_t i = 0; i < r->n_users; i++) {
+            buf_add_str(&text, i > 0 ? "," : "");
+            print_status(&text, r->users[i]);
+        }
+        buf_add_str(&text, "]}");
+        session_ack(s, a->id, text.data, text.len);
+        buf_done(&text);
+    }
+    loop_arena_done(s->loop, arena);
+    session_answered(a);
+}
+
+void session_presence(struct session *s, const struct pbjson_doc *content, const char *id,
+                      struct arena *arena)
+{
+    Chat__GetPresenceRequest *request = pb_new(&chat__get_presence_request__descriptor, arena);
+    struct pbjson_problem p = {0};
+    if (content == NULL || pbjson_fill(content, request, arena, &p) != 0) {
+        session_error(s, id, ERR_INVALID, p.detail, p.errors, p.count);
+    } else if (request->n_user_ids > USERS_MAX) {
+        invalid(s, id, "user_ids", "at most 500 at once");
+    } else if (!watch_add(s, request->user_ids, request->n_user_ids)) {
+        invalid(s, id, "user_ids", "a socket follows at most 1000 users");
+    } else {
+        ask(s, TOPIC_RPC_PRESENCE, "GetPresence", request, id, on_presence);
+    }
+}
