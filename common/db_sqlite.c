@@ -22,6 +22,7 @@
 
 #include <assert.h>
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +42,16 @@ struct sqlite_stmt {
     sqlite3_stmt *handle;
 };
 
+/* How many connections of the process sleep in on_busy. A lock that is free for microseconds only,
+ * between two transactions of one busy thread, is never seen by sleepers: so after a commit that
+ * thread gives way to them. */
+static atomic_int sleepers;
+
+static void sleep_us(long us)
+{
+    nanosleep(&(struct timespec){.tv_nsec = us * 1000}, NULL);
+}
+
 /* Called when a lock is held by another. SQLite's own handler sleeps 1 to 100 ms at a time, far
  * longer than our transactions last. */
 static int on_busy(void *arg, int times)
@@ -53,8 +64,9 @@ static int on_busy(void *arg, int times)
     } else if (now_ms >= db->busy_until_ms) {
         return 0;
     }
-    long sleep_us = times < 10 ? 100 : times < 100 ? 500 : 5000;
-    nanosleep(&(struct timespec){.tv_nsec = sleep_us * 1000}, NULL);
+    atomic_fetch_add(&sleepers, 1);
+    sleep_us(times < 100 ? 20 : times < 500 ? 500 : 5000);
+    atomic_fetch_sub(&sleepers, 1);
     return 1;
 }
 
@@ -240,7 +252,12 @@ static int sqlite_begin(struct db *base)
 
 static int sqlite_commit(struct db *base)
 {
-    return run_plain(base, "COMMIT");
+    int rc = run_plain(base, "COMMIT");
+
+    if (atomic_load(&sleepers) > 0) {
+        sleep_us(20);
+    }
+    return rc;
 }
 
 static void sqlite_rollback(struct db *base)
@@ -314,7 +331,7 @@ static int configure(struct sqlite_db *db, bool memory)
     while ((code = sqlite3_exec(db->handle, memory ? memory_settings : file_settings, NULL, NULL,
                                 NULL)) == SQLITE_BUSY &&
            clock_mono_ms() < until_ms) {
-        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        sleep_us(1000);
     }
     return code == SQLITE_OK ? sqlite3_exec(db->handle, settings, NULL, NULL, NULL) : code;
 }
