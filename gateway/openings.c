@@ -132,7 +132,8 @@ static void on_groups(void *arg, const struct rpc_reply *reply)
 
 static void ask(struct question *q)
 {
-    struct arena *arena = loop_arena(q->loop);
+    struct loop *loop = q->loop; /* q may be gone at the end */
+    struct arena *arena = loop_arena(loop);
     Chat__ListMembershipsRequest input = CHAT__LIST_MEMBERSHIPS_REQUEST__INIT;
     input.n_of = q->count;
     input.of = arena_array(arena, q->count, sizeof(*input.of));
@@ -145,12 +146,12 @@ static void ask(struct question *q)
                             .method = "ListMemberships",
                             .key = q->of[0]->user_id,
                             .input = &input};
-    int err = calls_ask(q->loop, &call, on_groups, q, NULL);
+    int err = calls_ask(loop, &call, on_groups, q, NULL);
     if (err != 0) {
         struct rpc_reply refused = {.err = err};
         on_groups(q, &refused);
     }
-    loop_arena_done(q->loop, arena);
+    loop_arena_done(loop, arena);
 }
 
 static void ask_all(struct loop *loop, struct loop_task *task)

@@ -253,8 +253,9 @@ static void ask_again(struct question *q, const Chat__Profiles *answer)
 static void on_profiles(void *arg, const struct rpc_reply *reply)
 {
     struct question *q = arg;
-    struct profiles *ps = q->loop->gw->profiles;
-    struct arena *arena = loop_arena(q->loop);
+    struct loop *loop = q->loop; /* q may be gone at the end */
+    struct profiles *ps = loop->gw->profiles;
+    struct arena *arena = loop_arena(loop);
     int err = reply->err;
     Chat__Profiles *answer = NULL;
     if (err == 0) {
@@ -268,7 +269,7 @@ static void on_profiles(void *arg, const struct rpc_reply *reply)
         answer_waits(q, err == ERR_TIMEOUT ? ERR_TIMEOUT : err != 0 ? ERR_UNAVAILABLE : 0);
         question_free(q);
     }
-    loop_arena_done(q->loop, arena);
+    loop_arena_done(loop, arena);
 }
 
 static void ask(struct question *q)
