@@ -440,6 +440,7 @@ static int mysql_db_run(struct db *base, const struct db_call *call)
     if (rc != 0) {
         return rc;
     }
+    assert(stmt != NULL);
     bind_params(db, stmt->handle, call->params, call->n);
     if (execute(stmt, call) != 0) {
         unsigned code = mysql_stmt_errno(stmt->handle);

@@ -73,7 +73,7 @@ static bool parse_authority(struct db_mysql_url *u, const char *s, size_t n)
             return false;
         }
     }
-    const char *host_end = host;
+    const char *host_end;
     if (host < end && *host == '[') { /* an IPv6 address */
         host_end = memchr(host, ']', (size_t)(end - host));
         if (host_end == NULL) {

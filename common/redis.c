@@ -298,6 +298,7 @@ static void take_answer(struct server *server, const struct redis_value *value,
     }
     redis_conn_good(&server->conn);
     if (index != NO_ANSWER) {
+        assert(answers != NULL);
         answers[index] = *value;
     }
 }

@@ -63,7 +63,7 @@ static void wait_at_gate(void *state, void *job)
 
 static void in_order(void *state, void *job)
 {
-    int number = (int)(intptr_t)job;
+    int number = *(int *)job;
 
     ((struct state *)state)->jobs++;
     CHECK_INT(atomic_exchange(&last, number), number - 1);
@@ -96,10 +96,14 @@ TEST(each_job_runs_once_before_stop_returns)
 TEST(one_thread_keeps_the_order)
 {
     struct pool *pool = make("order", 1, 8);
+    int numbers[1000];
 
     atomic_store(&last, 0);
-    for (intptr_t i = 1; i <= 1000;) {
-        i += pool_submit(pool, in_order, (void *)i) == 0 ? 1 : 0;
+    for (int i = 0; i < 1000; i++) {
+        numbers[i] = i + 1;
+        while (pool_submit(pool, in_order, &numbers[i]) != 0) {
+            sched_yield();
+        }
     }
     pool_free(pool);
     CHECK_INT(atomic_load(&last), 1000);
