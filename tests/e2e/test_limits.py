@@ -8,7 +8,7 @@ import time
 
 from client import Http, Refused, Socket, User, client_context, unique
 from marks import only
-from server import BUILD, Standalone, free_port
+from server import BUILD, Standalone, free_port, wait_until
 
 
 @only("standalone")
@@ -224,8 +224,7 @@ def test_a_stop_tells_the_sockets_and_is_quick():
 @only("standalone")
 def test_demo_accounts_are_printed_once():
     with Standalone() as server:
-        text = server.text()
-        assert "alice" in text and "bob" in text, text
+        wait_until("the demo accounts", lambda: "alice" in server.text() and "bob" in server.text())
         server.stop()
         before = server.text().count("alice")
         server.start()
