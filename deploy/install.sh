@@ -3,7 +3,7 @@
 #
 #   build   compiler, protobuf compiler and the libraries' headers
 #   suite   the servers of deploy/local: MariaDB, Redis, Java and Maven for Kafka, and the tests' Python
-#   lint    clang, its tools and sanitizers, cppcheck, shellcheck
+#   lint    clang, its tools and sanitizers, cppcheck, shellcheck, and a Python for the lints of deploy
 #
 # usage: deploy/install.sh GROUP...
 #
@@ -14,7 +14,7 @@ set -euo pipefail
 readonly build_packages=(gcc make pkg-config libh2o-evloop-dev librdkafka-dev libmariadb-dev libmariadb3
     libhiredis-dev libjansson-dev libjwt-dev libuv1-dev libprotobuf-c-dev protobuf-c-compiler libsodium-dev
     libsqlite3-dev libutf8proc-dev libssl-dev zlib1g-dev)
-readonly lint_packages=(clang clang-format clang-tidy cppcheck shellcheck libclang-rt-14-dev)
+readonly lint_packages=(clang clang-format clang-tidy cppcheck shellcheck libclang-rt-14-dev python3-venv)
 # PACKAGE:COMMAND is wanted only where the command is missing, however it came there. The -core packages of
 # MariaDB hold its programs and no service.
 readonly suite_packages=(mariadb-server-core:mariadbd mariadb-client-core:mariadb redis-server:redis-server
