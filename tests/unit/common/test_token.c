@@ -334,7 +334,8 @@ TOKEN_TEST(size, false)
 TOKEN_TEST(wrong_claims, false)
 {
 #define HEAD "{\"exp\":1800000900,\"iat\":1800000000,\"iss\":\"chatroom\","
-#define REST "\"sid\":7,\"user_id\":42,\"username\":\"alice\"}"
+    static const char other_issuer[] = "{\"exp\":1800000900,\"iat\":1800000000,\"iss\":\"other\","
+                                       "\"sid\":7,\"user_id\":42,\"username\":\"alice\"}";
     static const char *const wrong[] = {
         "{}",
         "[]",
@@ -359,7 +360,7 @@ TOKEN_TEST(wrong_claims, false)
         "{\"iat\":1800000000,\"iss\":\"chatroom\",\"sid\":7,\"user_id\":42,\"username\":\"a\"}",
         "{\"exp\":1800000900,\"iss\":\"chatroom\",\"sid\":7,\"user_id\":42,\"username\":\"a\"}",
         "{\"exp\":1800000900,\"iat\":1800000000,\"sid\":7,\"user_id\":42,\"username\":\"a\"}",
-        "{\"exp\":1800000900,\"iat\":1800000000,\"iss\":\"other\"," REST,
+        other_issuer,
     };
     struct token_keys *keys = load(SECRET, NULL, NULL);
 
