@@ -19,7 +19,7 @@ O        := $(B)/obj
 # per file, but not for what runs long and should be seen while it does.
 ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j$(shell nproc)
-ifeq ($(filter run suite test unit check demo lint,$(MAKECMDGOALS)),)
+ifeq ($(filter run suite test unit check fuzz demo lint,$(MAKECMDGOALS)),)
 MAKEFLAGS += --output-sync=target
 endif
 endif
@@ -76,13 +76,14 @@ UNIT_SOURCES   := $(wildcard tests/unit/*/test_*.c)
 UNIT_TESTS     := $(UNIT_SOURCES:%.c=$(B)/%)
 SUITE_SOURCES  := $(foreach s,$(SUITES),$(wildcard tests/$s/*.c))
 SUITE_TESTS    := $(SUITE_SOURCES:%.c=$(B)/%)
+FUZZ_TESTS     := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
 C_FILES        := $(wildcard common/*.c $(DAEMONS:%=%/*.c) tests/*/*.c tests/unit/*/*.c)
 H_FILES        := $(wildcard common/*.h $(DAEMONS:%=%/*.h) tests/*/*.h tests/unit/*/*.h)
 
 # ---- What to ask for -----------------------------------------------------------------------------
 
-.PHONY: help all run suite test unit check lint format tidy demo clean tests FORCE
+.PHONY: help all run suite test unit check fuzz lint format tidy demo clean tests fuzzers FORCE
 
 help: ## this list
 	@echo "make <target> [SAN=address,undefined | SAN=thread] [CC=gcc | clang]"
@@ -114,6 +115,11 @@ check: ## what CI runs: test, then the unit tests under the sanitizers
 	@$(MAKE) -s --no-print-directory SAN=address,undefined unit
 	@$(MAKE) -s --no-print-directory SAN=thread unit
 
+fuzz: ## fuzz each target of tests/fuzz for FUZZ_SECONDS (60), with clang and libFuzzer
+	@$(MAKE) -s --no-print-directory BUILD=$(BUILD)/fuzz CC=clang SAN=address,undefined \
+	  CFLAGS=-fsanitize=fuzzer-no-link LIBFUZZER=1 fuzzers
+	@BUILD=$(BUILD)/fuzz/san-address-undefined tests/fuzz/fuzz.sh
+
 lint: ## the checks of the source tree: layers, banned functions, sizes, documents, format, shell
 	@tests/lint/run.sh
 
@@ -131,7 +137,9 @@ demo: ## two users, a group, a message, shown hop by hop
 clean: ## remove build/
 	rm -rf $(BUILD)
 
-tests: $(UNIT_TESTS) $(SUITE_TESTS)
+tests: $(UNIT_TESTS) $(SUITE_TESTS) $(FUZZ_TESTS)
+
+fuzzers: $(FUZZ_TESTS)
 
 # ---- How it is built -----------------------------------------------------------------------------
 
@@ -202,5 +210,10 @@ $(foreach d,$(sort $(notdir $(patsubst %/,%,$(dir $(UNIT_SOURCES))))),$(eval $(c
 
 $(SUITE_TESTS): $(B)/%: $(O)/%.o $(ALL_ARCHIVES) $(COMMON)
 	@$(call link,$(filter %.o %.a,$^),$(H2O_LIBS))
+
+# With LIBFUZZER its main fuzzes (make fuzz); else ours replays the corpus (make test).
+$(FUZZ_TESTS): $(B)/%: $(O)/%.o $(if $(LIBFUZZER),,$(O)/tests/fuzz/replay.o) \
+               $(filter $(B)/gateway.a,$(ALL_ARCHIVES)) $(COMMON)
+	@$(call link,$(filter %.o %.a,$^),$(H2O_LIBS) $(if $(LIBFUZZER),-fsanitize=fuzzer))
 
 -include $(shell [ -d $(O) ] && find $(O) -name '*.d')

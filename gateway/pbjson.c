@@ -279,23 +279,26 @@ static void complain(const struct filler *filler, const struct path *path, const
     problem->errors[problem->count++] = (struct rpc_field_error){.field = field, .reason = reason};
 }
 
-/* One field that is not repeated, or one element of one that is. */
-static void fill_place(const struct filler *filler, const ProtobufCFieldDescriptor *field,
+/* One field that is not repeated, or one element of one that is. False: nothing was put there. */
+static bool fill_place(const struct filler *filler, const ProtobufCFieldDescriptor *field,
                        json_t *json, void *place, const struct path *path)
 {
+    const char *wrong = NULL;
+
     if (field->type != PROTOBUF_C_TYPE_MESSAGE) {
         struct pbjson_value value = value_of(json);
-        const char *wrong = pbjson_put(field, &value, place, filler->arena);
-        if (wrong != NULL) {
-            complain(filler, path, wrong);
-        }
+        wrong = pbjson_put(field, &value, place, filler->arena);
     } else if (!json_is_object(json)) {
-        complain(filler, path, "must be an object");
+        wrong = "must be an object";
     } else {
         void *message = pb_new(field->descriptor, filler->arena);
         fill_message(filler, json, message, path);
         *(void **)place = message;
     }
+    if (wrong != NULL) {
+        complain(filler, path, wrong);
+    }
+    return wrong == NULL;
 }
 
 static void fill_list(const struct filler *filler, const ProtobufCFieldDescriptor *field,
@@ -333,8 +336,7 @@ static void fill_message(const struct filler *filler, json_t *json, void *messag
         struct path path = {.in = in, .field = field->name};
         if (field->label == PROTOBUF_C_LABEL_REPEATED) {
             fill_list(filler, field, value, message, &path);
-        } else {
-            fill_place(filler, field, value, pbjson_place(field, message), &path);
+        } else if (fill_place(filler, field, value, pbjson_place(field, message), &path)) {
             pbjson_choose(field, message);
         }
     }

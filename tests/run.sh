@@ -10,6 +10,7 @@ cd "$(dirname "$0")/.." || exit 1
 #          without a word.
 parts='
 unit       tests/unit/run.sh
+fuzz       tests/fuzz/run.sh
 lint       tests/lint/run.sh
 '
 

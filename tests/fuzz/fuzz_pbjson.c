@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * pbjson. The first byte chooses a message, the rest is JSON text for it, or a value for each of its
- * fields, or the message packed. What was read prints as JSON that reads and prints the same.
+ * pbjson. The first byte chooses a message, the rest is JSON text for it, or a value for each of
+ * its fields, or the message packed. What was read prints as JSON that reads and prints the same.
  */
 #include "tests/fuzz/fuzz.h"
 
@@ -130,7 +130,8 @@ static void from_text(const ProtobufCMessageDescriptor *type, const char *text, 
     buf_done(&out);
 }
 
-/* Of another daemon, so with any bytes: what is printed is UTF-8 text without control characters. */
+/* Of another daemon, so with any bytes: what is printed is UTF-8 text without control characters.
+ */
 static void from_packed(const ProtobufCMessageDescriptor *type, const uint8_t *data, size_t size,
                         struct arena *arena)
 {
