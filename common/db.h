@@ -80,7 +80,10 @@ int db_insert(struct db *db, const char *head, size_t columns, const struct db_v
 /* "…WHERE id IN (%s) AND …" (one %s): fills in `list` question marks, rounded up to a power of two
  * (the last value repeated), at most 1,024. Parameters before the list: `before`, after it:
  * `after`. tuple: width of one entry: 1 gives ?, 2 gives (?,?), for "(a, b) IN (%s)". list_n counts
- * values: entries times tuple. An empty list asks nothing and gives no rows. */
+ * values: entries times tuple. An empty list asks nothing and gives no rows.
+ * For SQLite a list of tuples is `SELECT * FROM (VALUES (?,?),…)`. With IN it uses an index only as
+ * far as the index's columns are integers; for tuples with a text join it instead:
+ * "FROM (%s) k CROSS JOIN t ON t.a = k.column1 AND t.b = k.column2". */
 int db_query_in(struct db *db, struct arena *arena, const char *sql, const struct db_value *before,
                 size_t before_n, const struct db_value *list, size_t list_n, size_t tuple,
                 const struct db_value *after, size_t after_n, struct db_rows *rows_out)

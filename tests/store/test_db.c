@@ -315,6 +315,7 @@ TEST(tuples_use_the_index)
     struct db_rows rows = {0};
 
     make_pairs(db);
+    must(db, "CREATE INDEX by_text ON pairs (t, a)");
     for (size_t n = 2; n <= 8; n += 2) {
         struct db_value list[8] = {DB_I(1), DB_I(2), DB_I(3), DB_I(4),
                                    DB_I(5), DB_I(6), DB_I(7), DB_I(8)};
@@ -324,6 +325,13 @@ TEST(tuples_use_the_index)
                   0);
         const char *plan = db_at(&rows, 0, 3)->p;
         CHECK(strncmp(plan, "SEARCH pairs USING INDEX", 24) == 0);
+        CHECK_INT(db_query_in(db, arena,
+                              "EXPLAIN QUERY PLAN SELECT p.a FROM (%s) k CROSS JOIN pairs p "
+                              "ON p.t = k.column1 AND p.a = k.column2",
+                              NULL, 0, list, n, 2, NULL, 0, &rows),
+                  0);
+        plan = db_at(&rows, rows.count - 1, 3)->p;
+        CHECK_STR(plan, "SEARCH p USING COVERING INDEX by_text (t=? AND a=?)");
     }
     must(db, "DROP TABLE pairs");
     arena_free(arena);
