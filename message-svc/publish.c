@@ -10,6 +10,8 @@
 #include "common/pb.h"
 #include "message-svc/object.h"
 
+#include <stdio.h>
+
 void message_publish_metrics(struct message_metrics *m)
 {
     *m = (struct message_metrics){
@@ -34,14 +36,18 @@ void message_publish_refusal(struct svc_ctx *ctx, const char *reply_to, uint64_t
                              const char *request_id)
 {
     struct rpc_field_error errors[sizeof(why->fields) / sizeof(why->fields[0])];
+    char detail[200];
     if (reply_to[0] == '\0') {
         return;
     }
     for (size_t i = 0; i < why->field_count; i++) {
         errors[i] = (struct rpc_field_error){why->fields[i].field, why->fields[i].reason};
     }
-    int err = svc_reply(ctx, reply_to, call_id, why->err, why->detail, errors, why->field_count,
-                        NULL, traceparent, request_id);
+    snprintf(detail, sizeof(detail), "%s%s%s", why->field_count > 0 ? why->fields[0].field : "",
+             why->field_count > 0 ? " " : "",
+             why->field_count > 0 ? why->fields[0].reason : why->detail);
+    int err = svc_reply(ctx, reply_to, call_id, why->err, detail, errors, why->field_count, NULL,
+                        traceparent, request_id);
     if (err != 0) {
         log_debug("refusal not sent", "call=%llu", (unsigned long long)call_id);
     }

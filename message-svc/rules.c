@@ -57,7 +57,7 @@ struct message_refusal message_rules_refusal(enum message_no no)
         [MESSAGE_NO_MEMBER_PUBLIC] = {ERR_FORBIDDEN, "only members may do this", NULL},
         [MESSAGE_NO_MEMBER_PRIVATE] = {ERR_NOT_FOUND, "there is no such group", NULL},
         [MESSAGE_NO_MUTED] = {ERR_FORBIDDEN, "you are muted in this group", NULL},
-        [MESSAGE_NO_RECEIVER] = {ERR_INVALID, "there is no such user", "receiver_id"},
+        [MESSAGE_NO_RECEIVER] = {ERR_INVALID, "is no user", "receiver_id"},
         [MESSAGE_NO_REPLY_TARGET] = {ERR_INVALID, "is no message of this conversation", "reply_to"},
         [MESSAGE_NO_SAME_CLIENT_ID] = {ERR_INVALID, "was used for another message", "client_id"},
         [MESSAGE_NO_ANSWER] = {ERR_UNAVAILABLE, "this cannot be checked at the moment", NULL},
@@ -103,11 +103,11 @@ static bool is_client_id(struct message_text id)
 static void check_target(const struct message_draft *draft, struct message_refusal *why)
 {
     if ((draft->receiver_id == 0) == (draft->group_id == 0)) {
-        add_field(why, "receiver_id", "give exactly one of receiver_id and group_id");
+        add_field(why, "receiver_id", "or group_id must be given, and not both");
     } else if (draft->receiver_id >= MESSAGE_ID_END) {
-        add_field(why, "receiver_id", "there is no such user");
+        add_field(why, "receiver_id", "is no user");
     } else if (draft->group_id >= MESSAGE_ID_END) {
-        add_field(why, "group_id", "is not an id");
+        add_field(why, "group_id", "is no group");
     }
 }
 

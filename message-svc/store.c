@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: MIT
 /*
- * The SQL of the writer. Statements take their lists of keys from db_query_in: MariaDB and MySQL
- * look up (…) IN ((…), …) in the index; SQLite would scan the table for that, but joins a list of
- * values with one index look-up each, in the order of CROSS JOIN.
+ * The SQL of the writer: positions, what a batch asks, ids, and the transaction that it ends in.
  */
 #include "message-svc/store.h"
 
 #include "common/db.h"
 #include "common/err.h"
+#include "message-svc/store_keys.h"
 #include "message-svc/store_members.h"
 #include "message-svc/store_rows.h"
 
@@ -68,15 +67,15 @@ int message_store_known(struct db *db, struct arena *arena, const struct message
         list[i * 4 + 2] = DB_I(keys[i].sender_id);
         list[i * 4 + 3] = DB_B(keys[i].client_id.p, keys[i].client_id.n);
     }
-    const char *sql =
-        db_sql(db,
-               "SELECT " MESSAGE_COLUMNS " FROM message m "
-               "WHERE (m.conv_a, m.conv_b, m.sender_id, m.client_id) IN (%s)",
-               "SELECT " MESSAGE_COLUMNS " FROM (%s) k CROSS JOIN message m "
-               "ON m.conv_a = k.column1 AND m.conv_b = k.column2 AND m.sender_id = k.column3 "
-               "AND m.client_id = k.column4");
+    const struct message_store_lookup what = {
+        .columns = MESSAGE_COLUMNS,
+        .table = "message m",
+        .on = "m.conv_a = k.c1 AND m.conv_b = k.c2 AND m.sender_id = k.c3 AND m.client_id = k.c4",
+        .width = 4,
+        .text_last = true,
+    };
     struct db_rows rows;
-    int err = db_query_in(db, arena, sql, NULL, 0, list, n * 4, 4, NULL, 0, &rows);
+    int err = message_store_find(db, arena, &what, list, n, &rows);
     if (err == 0) {
         message_store_read_rows(arena, &rows, out);
     }
@@ -91,14 +90,14 @@ int message_store_conversations(struct db *db, struct arena *arena, const struct
         list[i * 2] = DB_I(keys[i].a);
         list[i * 2 + 1] = DB_I(keys[i].b);
     }
-    const char *sql = db_sql(db,
-                             "SELECT c.conv_a, c.conv_b, c.last_seq, c.updated_at "
-                             "FROM conversation c WHERE (c.conv_a, c.conv_b) IN (%s)",
-                             "SELECT c.conv_a, c.conv_b, c.last_seq, c.updated_at "
-                             "FROM (%s) k CROSS JOIN conversation c "
-                             "ON c.conv_a = k.column1 AND c.conv_b = k.column2");
+    const struct message_store_lookup what = {
+        .columns = "c.conv_a, c.conv_b, c.last_seq, c.updated_at",
+        .table = "conversation c",
+        .on = "c.conv_a = k.c1 AND c.conv_b = k.c2",
+        .width = 2,
+    };
     struct db_rows rows;
-    int err = db_query_in(db, arena, sql, NULL, 0, list, n * 2, 2, NULL, 0, &rows);
+    int err = message_store_find(db, arena, &what, list, n, &rows);
     if (err != 0) {
         return err;
     }

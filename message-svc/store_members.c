@@ -6,6 +6,7 @@
 #include "message-svc/store_members.h"
 
 #include "common/db.h"
+#include "message-svc/store_keys.h"
 
 #include <string.h>
 
@@ -22,15 +23,15 @@ int message_store_members(struct db *db, struct arena *arena, const struct messa
         list[i * 2] = DB_I(keys[i].group_id);
         list[i * 2 + 1] = DB_I(keys[i].user_id);
     }
-    const char *sql = db_sql(db,
-                             "SELECT m.group_id, m.user_id, m.role, m.state, m.muted_until, "
-                             "m.joined_at, m.from_seq, m.version FROM member m "
-                             "WHERE (m.group_id, m.user_id) IN (%s)",
-                             "SELECT m.group_id, m.user_id, m.role, m.state, m.muted_until, "
-                             "m.joined_at, m.from_seq, m.version FROM (%s) k CROSS JOIN member m "
-                             "ON m.group_id = k.column1 AND m.user_id = k.column2");
+    const struct message_store_lookup what = {
+        .columns = "m.group_id, m.user_id, m.role, m.state, m.muted_until, m.joined_at, "
+                   "m.from_seq, m.version",
+        .table = "member m",
+        .on = "m.group_id = k.c1 AND m.user_id = k.c2",
+        .width = 2,
+    };
     struct db_rows rows;
-    int err = db_query_in(db, arena, sql, NULL, 0, list, n * 2, 2, NULL, 0, &rows);
+    int err = message_store_find(db, arena, &what, list, n, &rows);
     if (err != 0) {
         return err;
     }

@@ -144,6 +144,9 @@ static void fill(struct rpc_request *rq, Chat__SyncReply *reply, struct message_
 {
     size_t bytes = 0;
     reply->messages = arena_array(rq->arena, n, sizeof(*reply->messages));
+    if (rows->n == 0) {
+        return;
+    }
     qsort(rows->at, rows->n, sizeof(*rows->at), compare);
     for (size_t i = 0; i < n; i++) {
         const struct message_row wanted = {.conv = places[i].conv, .seq = places[i].seq};
