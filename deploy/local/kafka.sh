@@ -18,6 +18,8 @@ readonly pom=$root/deploy/kafka/pom.xml
 readonly copy_goal=org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies
 readonly exit_unavailable=75
 readonly start_seconds=60 stop_seconds=20 fetch_seconds=300
+readonly mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512 jaas=org.apache.kafka.common.security
+readonly secure_preface=$((4 + 4 + 2 + 4 + 2 + 5 + 2 + 13 + 2 + 13 + 4)) # bytes of two answers, the first lists the mechanisms
 # The first-tier compiler alone starts faster and, in this size, carries as many records a second.
 readonly java_flags=(-Xms256m -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData
     -XX:+ExitOnOutOfMemoryError -Djava.awt.headless=true
@@ -89,17 +91,29 @@ make_class_archive() { # FILE
 # --- the server --------------------------------------------------------------------------------------------
 
 write_properties() { # HOME
-    local port controller_port
+    local port controller_port scheme=PLAINTEXT
     port=$(kept_port "$1/port")
     controller_port=$(kept_port "$1/controller_port")
-    put_file "$1/server.properties" <<END
+    if is_secured "${1%/kafka}"; then
+        scheme=SASL_SSL
+    fi
+    {
+        common_properties "$@"
+        [[ $scheme == PLAINTEXT ]] || secure_properties "${1%/kafka}/tls"
+    } | put_file "$1/server.properties"
+}
+
+common_properties() { # HOME
+    cat <<END
 # Written by deploy/local/kafka.sh at every start.
 process.roles=broker,controller
 node.id=1
-listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller_port
-advertised.listeners=PLAINTEXT://127.0.0.1:$port
+listeners=$scheme://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller_port
+advertised.listeners=$scheme://127.0.0.1:$port
 controller.quorum.voters=1@127.0.0.1:$controller_port
 controller.listener.names=CONTROLLER
+inter.broker.listener.name=$scheme
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT
 log.dirs=$1/data
 
 # one node holds everything
@@ -128,39 +142,121 @@ num.io.threads=4
 END
 }
 
+# TLS with the certificate of tls.sh, and the user "chat" by PLAIN (which stands here) or SCRAM (which format_data puts
+# into the metadata log). The broker speaks to itself as the same user.
+secure_properties() { # TLSDIR
+    local password login
+    password=$(cat "$1/kafka-password")
+    login="username=\"chat\" password=\"$password\""
+    cat <<END
+
+# who may come in, and how
+ssl.keystore.type=PEM
+ssl.keystore.location=$1/server.both.pem
+ssl.truststore.type=PEM
+ssl.truststore.location=$1/ca.pem
+ssl.client.auth=none
+sasl.enabled.mechanisms=$mechanisms
+sasl.mechanism.inter.broker.protocol=PLAIN
+listener.name.sasl_ssl.plain.sasl.jaas.config=$jaas.plain.PlainLoginModule required $login user_chat="$password";
+listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config=$jaas.scram.ScramLoginModule required;
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=$jaas.scram.ScramLoginModule required;
+END
+}
+
+# For Kafka's own tools: kafka.sh tool … --command-config DIR/kafka/client.properties
+write_client_properties() { # HOME
+    local tls=${1%/kafka}/tls
+    put_file "$1/client.properties" <<END
+security.protocol=SASL_SSL
+ssl.truststore.type=PEM
+ssl.truststore.location=$tls/ca.pem
+sasl.mechanism=PLAIN
+sasl.jaas.config=$jaas.plain.PlainLoginModule required username="chat" password="$(cat "$tls/kafka-password")";
+END
+}
+
+write_address() { # HOME
+    local tls=${1%/kafka}/tls
+    {
+        env_line KAFKA_BOOTSTRAP_SERVERS "127.0.0.1:$(cat "$1/port")"
+        if is_secured "${1%/kafka}"; then
+            env_line KAFKA_SECURITY_PROTOCOL sasl_ssl
+            env_line KAFKA_SASL_MECHANISM SCRAM-SHA-512
+            env_line KAFKA_SASL_USERNAME chat
+            env_line KAFKA_SASL_PASSWORD "$(cat "$tls/kafka-password")"
+            env_line KAFKA_SSL_CA_FILE "$tls/ca.pem"
+        fi
+    } | put_file "$1/env"
+}
+
 # A fresh cluster id with each data folder: the services tell by it that the log is another one.
 format_data() { # HOME JAVA_FLAG
     [[ ! -e $1/formatted ]] || return 0
     rm -rf "$1/data"
     local id
     id=$(head -c 16 /dev/urandom | base64 | tr '+/' 'pl' | tr -d '=')
-    java "${java_flags[@]}" "$2" -cp "$class_path" kafka.tools.StorageTool \
-        format -t "$id" -c "$1/server.properties" >"$1/format.log" 2>&1 ||
+    {
+        printf '%s\n' kafka.tools.StorageTool format "-t $id" "-c $1/server.properties"
+        if is_secured "${1%/kafka}"; then
+            printf -- '--add-scram %s=[name=chat,password=%s]\n' \
+                SCRAM-SHA-256 "$(cat "${1%/kafka}/tls/kafka-password")" SCRAM-SHA-512 "$(cat "${1%/kafka}/tls/kafka-password")"
+        fi
+    } | put_file "$1/format.arguments" # a file, because everybody may read a command's arguments
+    java "${java_flags[@]}" "$2" -cp "$class_path" "@$1/format.arguments" >"$1/format.log" 2>&1 ||
         fail "the data folder cannot be formatted; see $1/format.log"
     touch "$1/formatted"
 }
 
 # The broker is ready when it lists itself among the living in the answer to a Metadata request (version 1, no
 # topics). The answer: length, correlation id, number of brokers, 4 bytes each.
-answers() { # PORT
+answers() { # HOME
     local brokers
-    brokers=$(
-        exec 2>/dev/null
-        exec 3<>"/dev/tcp/127.0.0.1/$1" || exit 1
-        printf '\0\0\0\x0e\0\x03\0\x01\0\0\0\x01\xff\xff\0\0\0\0' >&3
-        timeout 2 head -c 12 <&3 | od -An -tu1 -j8 -N4
-    ) || return 1
+    if is_secured "${1%/kafka}"; then
+        brokers=$(secure_question "$(cat "$1/port")" "${1%/kafka}/tls" | od -An -tu1 -j$((secure_preface + 8)) -N4 2>/dev/null) || return 1
+    else
+        brokers=$(
+            exec 2>/dev/null
+            exec 3<>"/dev/tcp/127.0.0.1/$(cat "$1/port")" || exit 1
+            metadata_request >&3
+            timeout 2 head -c 12 <&3 | od -An -tu1 -j8 -N4
+        ) || return 1
+    fi
     [[ $brokers == *[1-9]* ]]
+}
+
+metadata_request() {
+    printf '\0\0\0\x0e\0\x03\0\x01\0\0\0\x01\xff\xff\0\0\0\0'
+}
+
+# The same over TLS, behind a login: SaslHandshake (version 0), then PLAIN's bare token. Their answers: length,
+# correlation id, error, the list of mechanisms; and an empty token.
+secure_question() { # PORT TLSDIR
+    local password length
+    password=$(cat "$2/kafka-password")
+    printf -v length '\\x%02x' $((6 + ${#password}))
+    head -c $((secure_preface + 12)) < <(
+        {
+            printf '\0\0\0\x11\0\x11\0\0\0\0\0\x01\xff\xff\0\x05PLAIN'
+            printf '%b' "\0\0\0$length\0chat\0"
+            printf '%s' "$password"
+            metadata_request
+        } | timeout 2 openssl s_client -quiet -verify_quiet -verify_return_error -CAfile "$2/ca.pem" \
+            -connect "127.0.0.1:$1" 2>/dev/null
+    )
 }
 
 start_in() { # HOME LOGDIR JAVA_FLAG
     local home=$1 log=$2/kafka.log
     mkdir -p "$home/tmp" "$2"
     write_properties "$home"
+    if is_secured "${home%/kafka}"; then
+        write_client_properties "$home"
+    fi
     format_data "$home" "$3"
     spawn "$home/pid" "$log" java "${java_flags[@]}" "$3" "-Djava.io.tmpdir=$home/tmp" \
         -cp "$class_path" kafka.Kafka "$home/server.properties"
-    wait_ready Kafka "$home/pid" "$log" "$start_seconds" answers "$(cat "$home/port")"
+    wait_ready Kafka "$home/pid" "$log" "$start_seconds" answers "$home"
 }
 
 start() { # DIR
@@ -179,7 +275,7 @@ start() { # DIR
     fi
     begin=$(now_ms)
     start_in "$home" "$1/log" "-XX:SharedArchiveFile=$archive"
-    env_line KAFKA_BOOTSTRAP_SERVERS "127.0.0.1:$(cat "$home/port")" | put_file "$home/env"
+    write_address "$home"
     echo "Kafka ready on 127.0.0.1:$(cat "$home/port") after $(seconds_since "$begin") s"
 }
 

@@ -53,6 +53,11 @@ random_hex() { # BYTES
     od -An -v -tx1 -N "$1" /dev/urandom | tr -d ' \n'
 }
 
+# Does the stack of this folder have certificates (tls.sh)? Then its servers speak TLS alone.
+is_secured() { # DIR
+    [[ -e $1/tls ]]
+}
+
 # --- ports -------------------------------------------------------------------------------------------------
 
 port_is_open() { # PORT: does somebody listen there?
@@ -202,7 +207,10 @@ put_file() { # FILE
 
 # Gathers DIR/env from what the living servers and the daemons' list say.
 write_env() { # DIR
-    local dir=$1 part addresses=() file
+    local dir=$1 part addresses=() file before='' behind=''
+    if is_secured "$dir"; then
+        before=rediss:// behind="?ca=$dir/tls/ca.pem"
+    fi
     {
         for part in kafka mysql; do
             if live_pid "$dir/$part/pid" >/dev/null; then
@@ -211,11 +219,14 @@ write_env() { # DIR
         done
         for file in "$dir"/redis-*/pid; do
             if live_pid "$file" >/dev/null; then
-                addresses+=("127.0.0.1:$(cat "${file%/pid}/port")")
+                addresses+=("${before}127.0.0.1:$(cat "${file%/pid}/port")$behind")
             fi
         done
         if [[ ${#addresses[@]} -gt 0 ]]; then
             (IFS=, && env_line REDIS_ADDR "${addresses[*]}")
+            if is_secured "$dir"; then
+                env_line REDIS_PASSWORD "$(cat "$dir/tls/redis-password")"
+            fi
         fi
         if [[ -e $dir/run/suite.env ]]; then
             cat "$dir/run/suite.env"

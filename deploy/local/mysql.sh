@@ -36,6 +36,14 @@ innodb-log-file-size=32M
 # an acknowledged message survives power loss: never weaken this one
 innodb-flush-log-at-trx-commit=1
 END
+    if is_secured "${1%/mysql}"; then
+        cat >>"$1/my.cnf" <<END
+ssl-ca=${1%/mysql}/tls/ca.pem
+ssl-cert=${1%/mysql}/tls/server.pem
+ssl-key=${1%/mysql}/tls/server.key
+require-secure-transport=ON
+END
+    fi
     # the server refuses to run as root unless told so
     if [[ $(id -u) -eq 0 ]]; then
         echo 'user=root' >>"$1/my.cnf"
@@ -61,17 +69,20 @@ answers() { # HOME
 # Once for a data folder: schemas, users, and DIR/mysql/env with their addresses.
 make_users() { # HOME
     [[ ! -e $1/installed ]] || return 0
-    local service schema password sql='' port
+    local service schema password sql='' port require='' options=''
     port=$(cat "$1/port")
+    if is_secured "${1%/mysql}"; then
+        require='REQUIRE SSL' options="?tls=verify&ca=${1%/mysql}/tls/ca.pem"
+    fi
     {
         env_line MYSQL_SOCKET "$1/sock"
         env_line MYSQL_PORT "$port"
         for service in "${services[@]}"; do
             schema=${schema_of[$service]}
             password=$(random_hex 16)
-            env_line "${service^^}_DATABASE_URL" "mysql://$service:$password@127.0.0.1:$port/$schema"
+            env_line "${service^^}_DATABASE_URL" "mysql://$service:$password@127.0.0.1:$port/$schema$options"
             sql+="CREATE DATABASE IF NOT EXISTS \`$schema\`;"
-            sql+="CREATE OR REPLACE USER '$service'@'%' IDENTIFIED BY '$password';"
+            sql+="CREATE OR REPLACE USER '$service'@'%' IDENTIFIED BY '$password' $require;"
             sql+="GRANT ALL PRIVILEGES ON \`$schema\`.* TO '$service'@'%';"
         done
     } >"$1/env"

@@ -14,8 +14,39 @@ readonly start_seconds=20 stop_seconds=10
 readonly number=${3-1}
 [[ $number =~ ^[1-9][0-9]?$ ]] || fail "not the number of a server: $number"
 
-answers() { # PORT
-    [[ $(redis-cli -h 127.0.0.1 -p "$1" PING 2>/dev/null) == PONG ]]
+answers() { # DIR PORT
+    local tls=()
+    if is_secured "$1"; then
+        tls=(--tls --cacert "$1/tls/ca.pem")
+        local -x REDISCLI_AUTH
+        REDISCLI_AUTH=$(cat "$1/tls/redis-password")
+    fi
+    [[ $(redis-cli -h 127.0.0.1 -p "$2" "${tls[@]}" PING 2>/dev/null) == PONG ]]
+}
+
+write_settings() { # DIR HOME PORT
+    {
+        cat <<END
+# Written by deploy/local/redis.sh at every start.
+bind 127.0.0.1
+dir "$2"
+save ""
+appendonly no
+END
+        if is_secured "$1"; then
+            cat <<END
+port 0
+tls-port $3
+tls-cert-file "$1/tls/server.pem"
+tls-key-file "$1/tls/server.key"
+tls-ca-cert-file "$1/tls/ca.pem"
+tls-auth-clients no
+requirepass $(cat "$1/tls/redis-password")
+END
+        else
+            echo "port $3"
+        fi
+    } | put_file "$2/redis.conf"
 }
 
 start() { # DIR
@@ -30,16 +61,9 @@ start() { # DIR
         return 0
     fi
     begin=$(now_ms)
-    put_file "$home/redis.conf" <<END
-# Written by deploy/local/redis.sh at every start.
-bind 127.0.0.1
-port $port
-dir "$home"
-save ""
-appendonly no
-END
+    write_settings "$1" "$home" "$port"
     spawn "$home/pid" "$log" "$(command -v redis-server)" "$home/redis.conf"
-    wait_ready "Redis $number" "$home/pid" "$log" "$start_seconds" answers "$port"
+    wait_ready "Redis $number" "$home/pid" "$log" "$start_seconds" answers "$1" "$port"
     echo "Redis $number ready on 127.0.0.1:$port after $(seconds_since "$begin") s"
 }
 

@@ -2,13 +2,14 @@
 # The servers that the suite needs, private to one folder: Kafka, MariaDB and Redis on free ports of 127.0.0.1,
 # started side by side. Any number of stacks run next to each other, each in its own folder.
 #
-# usage: stack.sh start [DIR] [--only kafka,mysql,redis] [--redis COUNT]
+# usage: stack.sh start [DIR] [--only kafka,mysql,redis] [--redis COUNT] [--secure]
 #        stack.sh stop [DIR]
 #        stack.sh status [DIR]                      DIR: var/local of this clone
 #
 # `start` writes DIR/env, which a shell can source (`stop` removes it): KAFKA_BOOTSTRAP_SERVERS, MYSQL_SOCKET, MYSQL_PORT,
 # AUTH_DATABASE_URL, MESSAGE_DATABASE_URL, GROUP_DATABASE_URL and REDIS_ADDR. Started again, the servers have the
 # same ports and data. `start` ends with 75 when Kafka cannot be fetched (see kafka.sh); then nothing is left running.
+# With --secure, in a new folder, the servers speak TLS alone and ask for passwords, from then on at every start.
 # The suite's own daemons are started by suite.sh, not here.
 set -euo pipefail
 # shellcheck source=lib.sh
@@ -18,6 +19,9 @@ start() { # DIR ONLY REDIS_COUNT
     local dir=$1 only=,$2, count=$3 begin number pid jobs=() result=0
     begin=$(now_ms)
     trap 'give_up "$dir"' INT TERM HUP
+    if [[ -n $secure ]]; then
+        "$here/tls.sh" make "$dir"
+    fi
     if [[ $only == *,kafka,* ]]; then
         "$here/kafka.sh" start "$dir" &
         jobs+=($!)
@@ -85,15 +89,16 @@ status() { # DIR
 }
 
 usage() {
-    fail "usage: stack.sh start [DIR] [--only kafka,mysql,redis] [--redis COUNT] | stop [DIR] | status [DIR]"
+    fail "usage: stack.sh start [DIR] [--only kafka,mysql,redis] [--redis COUNT] [--secure] | stop [DIR] | status [DIR]"
 }
 
 command=${1-}
 shift || true
-dir=$default_dir only=kafka,mysql,redis count=1
+dir=$default_dir only=kafka,mysql,redis count=1 secure=
 while [[ $# -gt 0 ]]; do
-    [[ $1 != -* || $# -ge 2 ]] || usage
+    [[ $1 != -* || $1 == --secure || $# -ge 2 ]] || usage
     case $1 in
+    --secure) secure=yes && shift ;;
     --only) only=$2 && shift 2 ;;
     --redis) count=$2 && shift 2 ;;
     -*) usage ;;

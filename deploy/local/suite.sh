@@ -10,6 +10,7 @@
 #   --services COUNT    instances of each service                                         (1)
 #   --redis COUNT       Redis servers                                                     (1)
 #   --build FOLDER      where the daemons' programs are                                   (build of this clone)
+#   --secure            TLS and passwords between daemons and servers; the folder must be new
 #   --env [DAEMON:]NAME=VALUE    a setting for all daemons, or for gateway, auth-svc, ... alone; may be repeated
 #
 # `run` stays, and ends everything on Ctrl-C or SIGTERM; `start` returns when all is ready, and `stop` ends it:
@@ -27,6 +28,9 @@ readonly inherited=(PATH HOME TZ LANG MODE LOG_LEVEL ACCESS_TOKEN_SECONDS REFRES
     RATE_LIMIT_USER RATE_LIMIT_FRAMES MAX_CONNECTIONS MAX_SOCKETS_PER_USER ALLOWED_ORIGINS ADMIN_USERS
     KAFKA_TOPIC_PREFIX KAFKA_PARTITIONS GATEWAY_THREADS TLS_CERT_FILE TLS_KEY_FILE TRUSTED_PROXIES DRAIN_SECONDS
     ASAN_OPTIONS LSAN_OPTIONS TSAN_OPTIONS UBSAN_OPTIONS)
+# From DIR/env, where kafka.sh says how its broker is to be spoken to.
+readonly kafka_settings=(KAFKA_BOOTSTRAP_SERVERS KAFKA_SECURITY_PROTOCOL KAFKA_SASL_MECHANISM KAFKA_SASL_USERNAME
+    KAFKA_SASL_PASSWORD KAFKA_SSL_CA_FILE)
 
 # --- setting up DIR/run ------------------------------------------------------------------------------------
 
@@ -40,10 +44,14 @@ daemon_env() { # DAEMON NUMBER PORT
     done
     env_line INSTANCE_ID "$2"
     env_line ADMIN_PORT "$(free_port)"
-    env_line KAFKA_BOOTSTRAP_SERVERS "$KAFKA_BOOTSTRAP_SERVERS"
+    env_line BIND 127.0.0.1
+    for key in "${kafka_settings[@]}"; do
+        if [[ -n ${!key+set} ]]; then
+            env_line "$key" "${!key}"
+        fi
+    done
     case $daemon in
     gateway)
-        env_line BIND 127.0.0.1
         env_line PORT "$3"
         env_line JWT_SECRET "$jwt_secret"
         ;;
@@ -53,7 +61,10 @@ daemon_env() { # DAEMON NUMBER PORT
         ;;
     message-svc) env_line DATABASE_URL "$MESSAGE_DATABASE_URL" ;;
     group-svc) env_line DATABASE_URL "$GROUP_DATABASE_URL" ;;
-    presence-svc) env_line REDIS_ADDR "$REDIS_ADDR" ;;
+    presence-svc)
+        env_line REDIS_ADDR "$REDIS_ADDR"
+        [[ -z ${REDIS_PASSWORD-} ]] || env_line REDIS_PASSWORD "$REDIS_PASSWORD"
+        ;;
     esac
     for setting in "${extra[@]}"; do
         if [[ $setting =~ ^(${daemon}:)?([A-Za-z_][A-Za-z0-9_]*)=(.*)$ ]]; then
@@ -71,6 +82,7 @@ make_daemon() { # DAEMON NUMBER [PORT]
 
 make_daemons() {
     local daemon number port
+    unset "${kafka_settings[@]}" REDIS_PASSWORD # the caller's are for other servers
     # shellcheck source=/dev/null
     source "$dir/env"
     for daemon in "${services[@]}"; do
@@ -146,7 +158,7 @@ start() {
     rm -rf "$dir/run"
     mkdir "$dir/run"
     started=yes
-    "$here/stack.sh" start "$dir" --redis "$redis_count" & # in the background, so that a signal is heard at once
+    "$here/stack.sh" start "$dir" --redis "$redis_count" ${secure:+--secure} & # in the background, so that a signal is heard at once
     wait $! || exit $?
     jwt_secret=$(kept_secret "$dir/jwt_secret")
     make_daemons
@@ -225,7 +237,7 @@ watch() {
 }
 
 usage() {
-    sed -n '5,14s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+    sed -n '5,15s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
     exit 2
 }
 
@@ -234,14 +246,15 @@ if [[ ${1-} =~ ^(run|start|stop|status)$ ]]; then
     command=$1
     shift
 fi
-dir=$default_dir build=$root/build first_port=8080 gateway_count=1 service_count=1 redis_count=1 extra=()
+dir=$default_dir build=$root/build first_port=8080 gateway_count=1 service_count=1 redis_count=1 secure='' extra=()
 while [[ $# -gt 0 ]]; do
-    [[ $1 != -* || $# -ge 2 ]] || usage
+    [[ $1 != -* || $1 == --secure || $# -ge 2 ]] || usage
     case $1 in
     --port) first_port=$2 && shift 2 ;;
     --gateways) gateway_count=$2 && shift 2 ;;
     --services) service_count=$2 && shift 2 ;;
     --redis) redis_count=$2 && shift 2 ;;
+    --secure) secure=yes && shift ;;
     --build) build=$(existing_dir "$2") && shift 2 ;;
     --env)
         [[ $2 =~ ^((gateway|auth-svc|message-svc|group-svc|presence-svc):)?[A-Za-z_][A-Za-z0-9_]*= ]] || usage
