@@ -36,7 +36,7 @@ static size_t sequence(const uint8_t *s, size_t left)
 
 void pbjson_print_string(struct buf *out, const char *s, size_t len)
 {
-    const uint8_t *at = (const uint8_t *)s;
+    const uint8_t *at = (const uint8_t *)(s == NULL ? "" : s); /* empty bytes point nowhere */
     size_t done = 0, i = 0; /* up to `done` is printed, up to `i` is seen to be fine */
 
     buf_reserve(out, len + 2);

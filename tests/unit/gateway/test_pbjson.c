@@ -391,6 +391,18 @@ TEST(oneofs_tell_given_from_absent)
     stop();
 }
 
+TEST(a_refused_member_of_a_oneof_does_not_take_its_place)
+{
+    Chat__PresenceReport report = CHAT__PRESENCE_REPORT__INIT;
+    start();
+    CHECK_INT(fill("{\"change\":{\"user_id\":5},\"heartbeat\":7}", &report), ERR_INVALID);
+    CHECK_INT(report.what_case, CHAT__PRESENCE_REPORT__WHAT_CHANGE);
+    CHECK_INT(fill("{\"change\":{\"user_id\":5},\"heartbeat\":{\"users\":7}}", &report), 0);
+    CHECK_INT(report.what_case, CHAT__PRESENCE_REPORT__WHAT_HEARTBEAT);
+    CHECK_INT(report.heartbeat->users, 7);
+    stop();
+}
+
 TEST(repeated_messages_and_numbers)
 {
     Chat__SyncRequest sync = CHAT__SYNC_REQUEST__INIT;
