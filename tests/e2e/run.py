@@ -26,7 +26,7 @@ def tests(kind, words):
     here = os.path.dirname(os.path.abspath(__file__))
     for path in sorted(glob.glob(os.path.join(here, "test_*.py"))):
         module = importlib.import_module(os.path.basename(path)[:-3])
-        for name, function in vars(module).items():
+        for name, function in list(vars(module).items()):
             full = f"{module.__name__[5:]}.{name[5:]}"
             if not name.startswith("test_") or getattr(function, "only", kind) != kind:
                 continue
