@@ -23,8 +23,9 @@
 #define GATEWAY_QUEUE_MAX 1048576 /* bytes that wait for one slow socket */
 #define GATEWAY_BODY_MAX 1048576  /* bytes of a request's body */
 #define GATEWAY_CONTENT_MAX 16384 /* bytes of a message's content */
-#define GATEWAY_STATUS_MAX 1000   /* from so many users online, user_status goes to who asked only \
-                                   */
+#define GATEWAY_STATUS_MAX                                                                         \
+    1000 /* from so many users online, user_status goes to who asked only                          \
+          */
 
 struct gateway_settings {
     int64_t port, max_connections, max_sockets_per_user, threads;

@@ -11,7 +11,9 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static_assert(sizeof(h2o_multithread_message_t) == sizeof(((struct loop_post *)0)->link),
               "a post begins with h2o's link");
@@ -106,6 +108,8 @@ struct loop *loop_new(struct gateway *gw, unsigned index)
     return loop;
 }
 
+/* On the loop's own thread: a socket's buffer belongs to the free list of the thread that made it,
+ * and h2o makes sockets here already. */
 static void engine_open(struct loop *loop)
 {
     struct loop_engine *e = loop->engine;
@@ -129,24 +133,41 @@ static void *loop_run(void *arg)
     struct loop *loop = arg;
     struct loop_engine *e = loop->engine;
     log_set_service("gateway");
+    engine_open(loop);
+    sem_post(&e->changed);
     while (!e->stopping) {
         if (h2o_evloop_run(e->context.loop, SECOND_MS) != 0 && errno != EINTR) {
             log_error("event loop failed", "errno=%d", errno);
         }
     }
+    sem_post(&e->changed);
+    /* h2o keeps free lists in thread-local memory and cannot give them back: to end here would
+     * leak them. The thread ends with the process. */
+    while (e->stopping) {
+        pause();
+    }
     return NULL;
+}
+
+static void wait_for_change(struct loop *loop)
+{
+    while (sem_wait(&loop->engine->changed) != 0) {
+    }
 }
 
 void loop_start(struct loop *loop)
 {
-    engine_open(loop);
     pthread_attr_t attr;
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, 512 * 1024);
-    int err = pthread_create(&loop->engine->thread, &attr, loop_run, loop);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    sem_init(&loop->engine->changed, 0, 0);
+    pthread_t thread;
+    int err = pthread_create(&thread, &attr, loop_run, loop);
     assert(err == 0);
     pthread_attr_destroy(&attr);
-    pthread_setname_np(loop->engine->thread, "gateway-loop");
+    pthread_setname_np(thread, "gateway-loop");
+    wait_for_change(loop);
     loop->engine->started = true;
 }
 
@@ -158,7 +179,7 @@ void loop_stop(struct loop *loop)
 void loop_join(struct loop *loop)
 {
     if (loop->engine->started) {
-        pthread_join(loop->engine->thread, NULL);
+        wait_for_change(loop);
         loop->engine->started = false;
     }
 }

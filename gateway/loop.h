@@ -50,7 +50,7 @@ void loop_arena_done(struct loop *loop, struct arena *arena);
 
 struct loop *loop_new(struct gateway *gw, unsigned index);
 void loop_start(struct loop *loop); /* starts its thread */
-/* The thread ends after this turn; loop_join waits for it. */
+/* The loop ends after this turn; loop_join waits for that. */
 void loop_stop(struct loop *loop); /* loop thread */
 void loop_join(struct loop *loop);
 /* After the join: frees what belongs to the loop but h2o's context, which cannot let go of open

@@ -11,7 +11,7 @@
 
 #include "gateway/loop.h"
 
-#include <pthread.h>
+#include <semaphore.h>
 
 struct loop_engine {
     h2o_context_t context;
@@ -26,6 +26,6 @@ struct loop_engine {
     struct loop_task *tasks, **tasks_tail;
     struct arena *arenas[4];
     unsigned arena_count;
-    pthread_t thread;
+    sem_t changed; /* posted when the loop has opened, and when it has stopped */
     bool started, stopping;
 };
