@@ -1,43 +1,14 @@
 // SPDX-License-Identifier: MIT
 /*
- * What the tests of message-svc share: a log of commands made by hand, the writer's core on it, and
- * a wire for doubts that only notes. On a SQLite file, on a SQLite memory database and, when
- * DATABASE_URL is set, on that server too; or only on the database whose URL is the first argument.
- * The tables are dropped and made anew. Included once by each test.
+ * Instances of message-svc for its tests: the writer's core on a log made by hand, and a wire for
+ * doubts that only notes.
  */
 #pragma once
 
-#include "common/bus.h"
-#include "common/db.h"
-#include "common/err.h"
-#include "common/map.h"
-#include "common/pb.h"
+#include "tests/store/message_log.h"
+
 #include "message-svc/ids.h"
-#include "message-svc/schema.h"
 #include "message-svc/writer.h"
-
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-int test_frame_main(int argc, char **argv);
-#define main test_frame_main
-#include "tests/unit/test.h"
-#undef main
-
-enum { PARTITIONS = 4, LOG_MAX = 20000, TOLD_MAX = 1000, NOW = 1700000000 };
-#define NOW_MS (NOW * 1000LL)
-
-static const char *url;
-
-struct world { /* what outlives an instance */
-    struct arena *arena;
-    struct db *db;          /* keeps a memory database alive */
-    struct bus_record *log; /* of all partitions, in the order of sending */
-    size_t n;
-    int64_t ends[PARTITIONS];
-};
 
 struct told { /* a refusal, or a record appended again */
     uint64_t user;
@@ -56,140 +27,6 @@ struct instance { /* of message-svc */
     size_t appended_count, refused_count;
     int append_err;
 };
-
-/* ---- Databases ---- */
-
-static inline struct db *open_db(void)
-{
-    struct db *db = NULL;
-    char problem[256];
-    if (!CHECK_INT(db_open(url, &db, problem, sizeof(problem)), 0)) {
-        printf("%s\n", problem);
-        exit(EXIT_FAILURE);
-    }
-    return db;
-}
-
-static inline void must(struct db *db, const char *sql)
-{
-    if (!CHECK_INT(db_exec(db, sql, NULL, 0, NULL), 0)) {
-        printf("    %s\n", sql);
-    }
-}
-
-static inline int64_t number(struct db *db, const char *sql)
-{
-    struct arena *arena = arena_new(0);
-    struct db_rows rows = {0};
-    int64_t value = -1;
-    if (CHECK_INT(db_query(db, arena, sql, NULL, 0, &rows), 0) && CHECK(rows.count > 0)) {
-        value = db_at(&rows, 0, 0)->i;
-    }
-    arena_free(arena);
-    return value;
-}
-
-static inline struct db *make_tables(void)
-{
-    static const char *const tables[] = {"message",  "conversation",  "participant",
-                                         "member",   "group_copy",    "send_position",
-                                         "id_block", "schema_version"};
-    struct db *db = open_db();
-    char problem[256] = "", sql[80];
-    for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
-        snprintf(sql, sizeof(sql), "DROP TABLE IF EXISTS %s", tables[i]);
-        must(db, sql);
-    }
-    if (!CHECK_INT(db_migrate(db, &(struct db_schema){"message", 1, message_schema_sql}, problem,
-                              sizeof(problem)),
-                   0)) {
-        printf("%s\n", problem);
-        exit(EXIT_FAILURE);
-    }
-    return db;
-}
-
-/* ---- The log ---- */
-
-static inline struct world *world_new(void)
-{
-    struct world *world = calloc(1, sizeof(*world));
-    world->db = make_tables();
-    clock_freeze(NOW_MS, 1000000);
-    world->arena = arena_new(1 << 16);
-    world->log = calloc(LOG_MAX, sizeof(*world->log));
-    return world;
-}
-
-static inline void world_free(struct world *world)
-{
-    arena_free(world->arena);
-    db_close(world->db);
-    free(world->log);
-    free(world);
-}
-
-static inline int32_t partition_of(struct message_conv conv)
-{
-    return (int32_t)(map_hash_stable(conv.a, conv.b) % PARTITIONS);
-}
-
-static inline const struct bus_record *append_record(struct world *world, struct message_conv conv,
-                                                     const void *value, size_t len)
-{
-    int32_t partition = partition_of(conv);
-    if (world->n == LOG_MAX) {
-        abort();
-    }
-    struct bus_record *record = &world->log[world->n++];
-    *record = (struct bus_record){
-        .topic = TOPIC_COMMANDS,
-        .partition = partition,
-        .offset = world->ends[partition]++,
-        .key = {conv.a, conv.b},
-        .value = arena_memdup(world->arena, value, len),
-        .len = len,
-        .traceparent = "",
-        .request_id = "",
-    };
-    return record;
-}
-
-struct letter { /* a send; zeroes have defaults */
-    uint64_t from, to, group;
-    const char *text, *client_id, *type;
-    uint64_t reply_to;
-    int64_t deadline_at;
-};
-
-static inline const struct bus_record *post(struct world *world, struct letter letter)
-{
-    static uint64_t counter;
-    Chat__Command command = CHAT__COMMAND__INIT;
-    Chat__Caller caller = CHAT__CALLER__INIT;
-    Chat__Send send = CHAT__SEND__INIT;
-    struct message_conv conv = letter.group != 0 ? message_conv_group(letter.group)
-                                                 : message_conv_private(letter.from, letter.to);
-    size_t len;
-    counter++;
-    caller.user_id = letter.from;
-    send.content = pb_str(letter.text != NULL ? letter.text : "hello");
-    send.type = pb_str(letter.type != NULL ? letter.type : "text");
-    send.client_id = pb_str(letter.client_id != NULL
-                                ? letter.client_id
-                                : arena_printf(world->arena, "made-%" PRIu64, counter));
-    send.receiver_id = letter.to;
-    send.group_id = letter.group;
-    send.reply_to = letter.reply_to;
-    command.id = counter;
-    command.reply_to = pb_str("gateway-1");
-    command.caller = &caller;
-    command.deadline_at = letter.deadline_at != 0 ? letter.deadline_at : NOW_MS + 5000;
-    command.op_case = CHAT__COMMAND__OP_SEND;
-    command.send = &send;
-    const uint8_t *value = pb_pack(&command, world->arena, &len);
-    return append_record(world, conv, value, len);
-}
 
 /* ---- Instances ---- */
 
@@ -298,35 +135,4 @@ static inline void join_group(struct instance *in, uint64_t group, uint64_t user
                                 .whole_history = true,
                                 .version = version};
     CHECK_INT(message_members_apply(in->db, in->arena, &fact, 1, NULL, 0), 0);
-}
-
-/* ---- Programs ---- */
-
-static inline int run_on(const char *database, int argc, char **argv)
-{
-    url = database;
-    printf("on %.7s%s\n", url, strstr(url, ":memory:") != NULL ? ":memory:" : "…");
-    return test_frame_main(argc, argv);
-}
-
-int main(int argc, char **argv)
-{
-    if (argc > 1 && (strncmp(argv[1], "mysql:", 6) == 0 || strncmp(argv[1], "sqlite:", 7) == 0)) {
-        char *own = argv[1];
-        argv[1] = argv[0];
-        return run_on(own, argc - 1, argv + 1);
-    }
-    char dir[] = "/tmp/test_message.XXXXXX", sqlite_url[80];
-    if (mkdtemp(dir) == NULL) {
-        return EXIT_FAILURE;
-    }
-    snprintf(sqlite_url, sizeof(sqlite_url), "sqlite:%s/message.db", dir);
-    int failed = run_on(sqlite_url, argc, argv);
-    unlink(sqlite_url + strlen("sqlite:"));
-    rmdir(dir);
-    failed |= run_on("sqlite::memory:message", argc, argv);
-    if (getenv("DATABASE_URL") != NULL) {
-        failed |= run_on(getenv("DATABASE_URL"), argc, argv);
-    }
-    return failed;
 }
