@@ -46,6 +46,16 @@ bool fields_get_u64(const void *message, const char *path, size_t len, uint64_t 
     }
 }
 
+const void *fields_get_message(const void *message, const char *name)
+{
+    const ProtobufCFieldDescriptor *f = fields_find(message, name, strlen(name));
+    const void *part = NULL;
+    if (f != NULL && f->type == PROTOBUF_C_TYPE_MESSAGE && f->label != PROTOBUF_C_LABEL_REPEATED) {
+        memcpy(&part, (const char *)message + f->offset, sizeof(part));
+    }
+    return part;
+}
+
 /* Where the field's value goes; tells a oneof which member it has now. */
 static char *place(void *message, const ProtobufCFieldDescriptor *f)
 {

@@ -12,6 +12,8 @@
 const ProtobufCFieldDescriptor *fields_find(const void *message, const char *name, size_t len);
 /* Follows "user.version"; false: a message on the way is absent, or it is no unsigned number. */
 bool fields_get_u64(const void *message, const char *path, size_t len, uint64_t *value_out);
+/* A member that is a message; NULL: absent. */
+const void *fields_get_message(const void *message, const char *name);
 /* Sets a number (uint64, int64) or text, as a member of a oneof too. False: no such field. */
 bool fields_set_u64(void *message, const char *name, uint64_t value);
 bool fields_set_bytes(void *message, const char *name, ProtobufCBinaryData value);

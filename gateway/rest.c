@@ -210,6 +210,20 @@ static bool answer_tag(struct rest *r)
     return false;
 }
 
+static void print_body(struct rest *r)
+{
+    const char *only = r->match.route->only;
+    const void *part = only != NULL ? fields_get_message(r->reply, only) : NULL;
+    buf_clear(&r->text);
+    if (part != NULL) {
+        buf_printf(&r->text, "{\"%s\":", only);
+        pbjson_print(part, &r->text);
+        buf_add_char(&r->text, '}');
+    } else {
+        pbjson_print(r->reply, &r->text);
+    }
+}
+
 static void print_reply(struct rest *r)
 {
     const struct route *route = r->match.route;
@@ -218,8 +232,7 @@ static void print_reply(struct rest *r)
         return;
     }
     compose_fill(r->loop->gw, r->reply, r->arena);
-    buf_clear(&r->text);
-    pbjson_print(r->reply, &r->text);
+    print_body(r);
     if (route->location != NULL && r->status == 201) {
         const char *location = fields_expand(route->location, r->reply, r->arena);
         if (location != NULL) {

@@ -47,7 +47,7 @@ static const struct route table[] = {
     {"POST", "/api/groups", USER, GROUP, .rpc = "CreateGroup", .status = 201,
      .location = "/api/groups/{group.id}"},
     {"GET", "/api/groups/:id", USER, GROUP, .rpc = "GetGroup", .status = 200, .key = "id",
-     .version = "group.version"},
+     .version = "group.version", .only = "group"},
     {"PUT", "/api/groups/:id", USER, GROUP, .rpc = "UpdateGroup", .status = 200, .key = "id",
      .version = "group.version"},
     {"DELETE", "/api/groups/:id", USER, GROUP, .rpc = "DeleteGroup", .status = 204, .key = "id"},

@@ -51,6 +51,7 @@ struct route {
     const char *key;      /* input field that picks the partition; NULL: the caller */
     const char *location; /* of what was made: "/api/groups/{group.id}", from the reply */
     const char *version;  /* "user.version": the reply's ETag; NULL: none */
+    const char *only;     /* the one member of the reply that is shown; NULL: all of them */
     bool body_optional;
 };
 

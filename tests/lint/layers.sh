@@ -54,7 +54,7 @@ sanitizer/*                      common/arena.c
 # ISO C, POSIX, Linux
 system=' assert ctype errno float inttypes limits locale math setjmp signal stdalign stdarg stdatomic
 stdbool stddef stdint stdio stdlib stdnoreturn string strings time arpa/inet dirent dlfcn endian fcntl
-fnmatch getopt glob ifaddrs libgen netdb net/if netinet/in netinet/tcp poll pthread pwd regex sched
+fnmatch getopt glob ifaddrs libgen malloc netdb net/if netinet/in netinet/tcp poll pthread pwd regex sched
 semaphore spawn sys/epoll sys/eventfd sys/file sys/ioctl sys/mman sys/prctl sys/random sys/resource
 sys/select sys/signalfd sys/socket sys/stat sys/statvfs sys/syscall sys/time sys/timerfd sys/types
 sys/uio sys/un sys/utsname sys/wait syslog termios threads ucontext unistd wchar wctype '
