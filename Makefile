@@ -117,7 +117,7 @@ check: ## what CI runs: test, then the unit tests under the sanitizers
 
 fuzz: ## fuzz each target of tests/fuzz for FUZZ_SECONDS (60), with clang and libFuzzer
 	@$(MAKE) -s --no-print-directory BUILD=$(BUILD)/fuzz CC=clang SAN=address,undefined \
-	  CFLAGS=-fsanitize=fuzzer-no-link LIBFUZZER=1 fuzzers
+	  CFLAGS='-fsanitize=fuzzer-no-link -w' LIBFUZZER=1 fuzzers
 	@BUILD=$(BUILD)/fuzz/san-address-undefined tests/fuzz/fuzz.sh
 
 lint: ## the checks of the source tree: layers, banned functions, sizes, documents, format, shell
