@@ -56,6 +56,13 @@ bool hub_is_member(const struct hub *h, uint64_t user_id, uint64_t group_id)
     return m != NULL && m->at != NOWHERE;
 }
 
+uint64_t hub_member_version(const struct hub *h, uint64_t user_id, uint64_t group_id)
+{
+    const struct hub_user *u = hub_find_user(h, user_id);
+    const struct hub_member *m = u != NULL ? find_fact(u, group_id) : NULL;
+    return m != NULL ? m->version : 0;
+}
+
 static struct hub_member *add_fact(struct hub *h, struct hub_user *u, uint64_t group_id)
 {
     struct hub_group *g = map_get(&h->groups, group_id, 0);

@@ -67,6 +67,9 @@ struct hub_group *hub_find_group(const struct hub *hub,
                                  uint64_t group_id); /* NULL: no member here */
 bool hub_is_member(const struct hub *hub, uint64_t user_id, uint64_t group_id);
 
+/* The version of what is known of a membership; 0: nothing. */
+uint64_t hub_member_version(const struct hub *hub, uint64_t user_id, uint64_t group_id);
+
 /* A membership as of a version; the user need not be here. True: something has changed. */
 bool hub_set_member(struct hub *hub, uint64_t user_id, uint64_t group_id, bool member,
                     uint64_t version);

@@ -122,12 +122,15 @@ static void run_group(struct loop *loop, struct loop_post *post)
 {
     struct push *p = (struct push *)post;
     int64_t n = 0;
+    /* Who learned of it with the groups at the opening is not told again. */
+    bool known = p->b != 0 && hub_member_version(loop->hub, p->b, p->a) >= p->version;
+    p->except = known ? p->b : 0;
     if (p->b != 0 && p->member) {
         hub_set_member(loop->hub, p->b, p->a, true, p->version);
     }
     if (p->v1 != NULL) {
         n += to_group(hub_find_group(loop->hub, p->a), p);
-        if (p->b != 0 && !hub_is_member(loop->hub, p->b, p->a)) {
+        if (p->b != 0 && !known && !hub_is_member(loop->hub, p->b, p->a)) {
             n += to_user(hub_find_user(loop->hub, p->b), p); /* who was told "no" hears of it */
         }
     }

@@ -586,6 +586,10 @@ void rest_handle(struct http_request *request)
         rest_fail(r, r->match.path_exists ? ERR_METHOD_NOT_ALLOWED : ERR_NOT_FOUND, NULL);
         return;
     }
+    if (request->body_len > GATEWAY_BODY_MAX) {
+        rest_fail(r, ERR_TOO_LARGE, "the body is longer than 1 MiB");
+        return;
+    }
     r->status = r->match.route->status;
     int err = authenticate(r);
     if (err != 0) {

@@ -49,8 +49,13 @@ static int load_keys(struct gateway *gw, char *problem, size_t size)
 {
     const struct svc_settings *c = gw->common;
     const char *secret = c->jwt_secret[0] != '\0' ? c->jwt_secret : NULL;
-    return token_keys_load(secret, NULL, secret == NULL ? c->jwt_public_key_file : NULL, &gw->keys,
-                           problem, size);
+    if (secret != NULL) {
+        return token_keys_load(secret, NULL, NULL, &gw->keys, problem, size);
+    }
+    /* The public keys are enough; standalone may have the private one alone. */
+    const char *public = c->jwt_public_key_file;
+    return token_keys_load(NULL, public[0] == '\0' ? c->jwt_private_key_file : NULL, public,
+                           &gw->keys, problem, size);
 }
 
 static void raise_file_limit(void)
