@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Runs the end-to-end tests: run.py standalone|suite [word…]
+"""Runs the end-to-end tests: run.py standalone|suite [word…], or run.py url http://HOST:PORT [word…]
+
+`url` is a suite that runs already, such as docker-compose.yml's with RATE_LIMIT_…=0.
 
 Every function test_* of the files test_*.py is one test. It gets what its parameters name: `server`
 (one for all tests, gateway 0 and 1 may be the same process), `http` (its first gateway). A test
@@ -19,7 +21,7 @@ import traceback
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True
 
-from server import NoKafka, Standalone, Suite  # noqa: E402
+from server import NoKafka, Remote, Standalone, Suite  # noqa: E402
 
 
 def tests(kind, words):
@@ -50,7 +52,7 @@ def run_one(full, function, server):
 
 def main():
     kind, words = sys.argv[1], sys.argv[2:]
-    server = {"standalone": Standalone, "suite": Suite}[kind]()
+    server = Remote(words.pop(0)) if kind == "url" else {"standalone": Standalone, "suite": Suite}[kind]()
     results = []
     try:
         server.start()

@@ -195,3 +195,24 @@ class Suite:
         code = self.close(keep=kind is not None)
         if kind is None:
             assert code == 0, f"stopping the suite failed with {code}"
+
+
+class Remote:
+    """A server that somebody else started and ends (in containers, behind a balancer), by its address. Its limits must be as
+    roomy as ROOMY."""
+
+    kind = "url"
+
+    def __init__(self, url):
+        self.urls = [url]
+        self.context = None
+
+    def http(self, i=0):
+        return Http(self.urls[0], self.context)
+
+    def start(self):
+        wait_until(f"{self.urls[0]} to be ready", lambda: is_ready(self.http()))
+        return self
+
+    def close(self, keep=False):
+        return 0
