@@ -341,7 +341,10 @@ static int start_consumers(struct svc_ctx *ctx, char *problem, size_t size)
         err = stream_start(ctx, row, url, &ctx->streams[ctx->stream_count++]);
     }
     if (err == 0 && svc->rpc != NULL) {
-        err = bus_join(ctx->bus, svc->name, &svc->rpc_topic, 1, &rpc_ops, ctx, &ctx->rpc_consumer);
+        /* A group of its own: a stream that gives back partitions slowly must not stop calls. */
+        char group[64];
+        snprintf(group, sizeof(group), "%s-rpc", svc->name);
+        err = bus_join(ctx->bus, group, &svc->rpc_topic, 1, &rpc_ops, ctx, &ctx->rpc_consumer);
     }
     if (err != 0) {
         snprintf(problem, size, "%s cannot join its consumer groups", svc->name);
