@@ -218,11 +218,21 @@ static void on_tick(uv_timer_t *timer)
     struct kafka_bus *bus = timer->data;
 
     serve(bus);
+    if (bus->given_up > 0) {
+        log_warn("records given up", "count=%" PRIu64 " error=%s", bus->given_up,
+                 LOG_Q(rd_kafka_err2str(bus->given_up_err)));
+        bus->given_up = 0;
+    }
     probe(bus, clock_mono_ms());
     metric_set(bus->base.queue_records, rd_kafka_outq_len(bus->rk));
 }
 
 /* ---- Closing ---- */
+
+static bool kafka_is_connected(const struct bus *bus)
+{
+    return atomic_load_explicit(&kafka(bus)->connected, memory_order_relaxed);
+}
 
 static void bus_free(struct kafka_bus *bus)
 {
@@ -258,7 +268,8 @@ static void end_run(uv_work_t *job)
 {
     struct kafka_bus *bus = job->data;
 
-    if (bus->owns_reply) {
+    if (bus->owns_reply &&
+        kafka_is_connected(&bus->base)) { /* else a script of deploy/ deletes it */
         char name[KAFKA_NAME_MAX];
 
         kafka_topic_name(bus, TOPIC_REPLY, bus->base.instance, name);
@@ -319,11 +330,6 @@ static void kafka_close(struct bus *base, int flush_ms, void (*done)(void *arg),
 }
 
 /* ---- Opening ---- */
-
-static bool kafka_is_connected(const struct bus *bus)
-{
-    return atomic_load_explicit(&kafka(bus)->connected, memory_order_relaxed);
-}
 
 static int kafka_watermarks(struct bus *base, enum topic topic, int32_t partition,
                             int64_t *first_out, int64_t *next_out)

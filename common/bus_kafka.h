@@ -49,6 +49,8 @@ struct kafka_bus {
     uv_work_t job; /* one at a time */
     bool job_runs;
     int64_t probed_ms;
+    uint64_t given_up; /* records, since the last tick; and why */
+    rd_kafka_resp_err_t given_up_err;
     struct kafka_consumer *consumers;
     bool closing;
     int64_t close_by_ms;
@@ -57,56 +59,7 @@ struct kafka_bus {
     void *done_arg;
 };
 
-enum kafka_part_state {
-    KAFKA_NONE,
-    KAFKA_HELD, /* assigned */
-    KAFKA_TOLD, /* revoked, not released yet */
-};
-
-struct kafka_part {
-    enum kafka_part_state state;
-    bool caught_up;
-    int64_t position; /* next offset to hand over; -1: not known yet */
-    int64_t target;   /* readers: where it is caught up */
-    int64_t commit;   /* to be committed; -1: nothing */
-};
-
-struct kafka_consumer {
-    struct bus_consumer base;
-    struct kafka_bus *bus;
-    struct kafka_consumer *next;
-    bool group;
-    rd_kafka_t *rk;
-    rd_kafka_queue_t *queue;
-    struct kafka_wake wake;
-    uv_timer_t tick;
-    uv_prepare_t flush; /* sends the commits of a turn */
-    uv_work_t job;
-    rd_kafka_topic_t *topics[TOPIC_COUNT];
-    struct kafka_part *parts[TOPIC_COUNT];
-
-    /* A short pause leaves records in librdkafka's queue; a long one stops fetching as well, and
-     * the queue is served again, for it brings rebalances too. */
-    bool paused, stopped;
-    bool caught_up; /* on_caught_up was called, or is not wanted */
-
-    rd_kafka_topic_partition_list_t *assign; /* noted by the callback, to be told */
-    bool revoke, lost;                       /* the same */
-    bool revoking, telling;                  /* told; acknowledged when all is released */
-    int unreleased;
-    int64_t revoke_by_ms; /* after this a commit under way is waited for no longer */
-    bool commit_wanted, commit_flies;
-    int64_t commit_after_ms; /* after a failure */
-
-    /* closed: nothing more is handed over; once the turn is over librdkafka's objects belong to the
-     * closing job. */
-    bool leaving, closed, in_turn;
-    int open_handles;
-    void (*done)(void *arg);
-    void *done_arg;
-
-    atomic_int_least64_t lag, last_ms, behind_ms; /* behind_ms: since when there is lag; 0: none */
-};
+struct kafka_consumer;
 
 /* ---- bus_kafka.c ---- */
 
@@ -155,45 +108,23 @@ int kafka_offsets(rd_kafka_t *rk, const rd_kafka_topic_partition_list_t *list,
                   rd_kafka_topic_partition_list_t **first_out,
                   rd_kafka_topic_partition_list_t **next_out);
 
-/* ---- bus_kafka_consumer.c ---- */
+/* ---- bus_kafka_txn.c ---- */
 
-int kafka_consumer_new(const struct bus_consumer *base, const char *group, const char *offset_reset,
-                       struct kafka_consumer **consumer_out);
-rd_kafka_topic_partition_list_t *kafka_held(const struct kafka_consumer *c);
-/* The part of a topic's name; NULL when it is not ours. */
-struct kafka_part *kafka_part_of(const struct kafka_consumer *c, const char *name,
-                                 int32_t partition, enum topic *topic_out);
-/* Ends librdkafka's consumer in the thread pool, then frees. */
-void kafka_consumer_close(struct kafka_consumer *c);
+int kafka_txn_open(struct bus *bus, const char *name, struct bus_txn **txn_out);
+int kafka_txn_publish(struct bus_txn *txn, const struct bus_message *messages, size_t n);
+void kafka_txn_close(struct bus_txn *txn);
+
+/* ---- Rows of the table behind bus.h ---- */
 
 void kafka_pause(struct bus_consumer *consumer);
 void kafka_resume(struct bus_consumer *consumer);
 void kafka_leave(struct bus_consumer *consumer, void (*done)(void *arg), void *arg);
 int64_t kafka_lag(const struct bus_consumer *consumer);
 int64_t kafka_stalled_ms(const struct bus_consumer *consumer);
-void kafka_consumers_force(struct kafka_bus *bus); /* for bus_close */
-
-/* ---- bus_kafka_group.c ---- */
-
 int kafka_join(const struct bus_consumer *base, const char *group,
                struct bus_consumer **consumer_out);
-void kafka_group_conf(rd_kafka_conf_t *conf);
-void kafka_group_serve(struct kafka_consumer *c); /* tells what the callbacks noted */
-void kafka_group_tick(struct kafka_consumer *c);
-void kafka_group_leave(struct kafka_consumer *c);
 void kafka_commit(struct bus_consumer *consumer, enum topic topic, int32_t partition, int64_t next);
-void kafka_commit_flush(uv_prepare_t *flush);
 void kafka_release(struct bus_consumer *consumer, enum topic topic, int32_t partition);
-
-/* ---- bus_kafka_reader.c ---- */
-
 int kafka_read(const struct bus_consumer *base, enum bus_from from,
                struct bus_consumer **consumer_out);
-void kafka_reader_gap(struct kafka_consumer *c, enum topic topic, int32_t partition);
-void kafka_reader_check(struct kafka_consumer *c); /* caught up? */
-
-/* ---- bus_kafka_txn.c ---- */
-
-int kafka_txn_open(struct bus *bus, const char *name, struct bus_txn **txn_out);
-int kafka_txn_publish(struct bus_txn *txn, const struct bus_message *messages, size_t n);
-void kafka_txn_close(struct bus_txn *txn);
+void kafka_consumers_force(struct kafka_bus *bus); /* for bus_close */

@@ -98,6 +98,13 @@ static rd_kafka_AdminOptions_t *admin_options(rd_kafka_t *rk, rd_kafka_admin_op_
 
 /* ---- Making ---- */
 
+/* A cluster that is starting has too few brokers yet. */
+static bool is_passing(rd_kafka_resp_err_t err)
+{
+    return err == RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT || err == RD_KAFKA_RESP_ERR_NOT_CONTROLLER ||
+           err == RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR;
+}
+
 static int make_result(rd_kafka_event_t *event, char *problem, size_t problem_size)
 {
     const rd_kafka_CreateTopics_result_t *result;
@@ -120,7 +127,7 @@ static int make_result(rd_kafka_event_t *event, char *problem, size_t problem_si
         snprintf(problem, problem_size, "Kafka refuses to make the topic \"%s\": %s",
                  rd_kafka_topic_result_name(topics[i]),
                  text == NULL ? rd_kafka_err2str(err) : text);
-        return err == RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT ? ERR_UNAVAILABLE : ERR_INVALID;
+        return is_passing(err) ? ERR_UNAVAILABLE : ERR_INVALID;
     }
     return 0;
 }

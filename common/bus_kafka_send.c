@@ -63,11 +63,9 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *message, void 
         bus_count_error(topic);
         if (is_unknown_topic(message->err)) {
             atomic_store(&bus->refresh, true);
-        } else if (topic == TOPIC_REPLY) { /* who asked is gone */
-            log_debug("reply given up", "error=%s", LOG_Q(rd_kafka_err2str(message->err)));
-        } else if (!bus->closing) {
-            log_warn("record given up", "topic=%s error=%s", bus_topic_name(topic),
-                     LOG_Q(rd_kafka_err2str(message->err)));
+        } else if (topic != TOPIC_REPLY) { /* that: who asked is gone */
+            bus->given_up++;
+            bus->given_up_err = message->err;
         }
     }
     if (ack != NULL) {

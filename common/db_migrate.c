@@ -41,8 +41,10 @@ static int complain(struct reader *r, const char *what)
 
 static int fail(struct reader *r, int rc)
 {
-    snprintf(r->problem, r->problem_size, "The schema of %s could not be brought to version %lld.",
-             r->schema->name, (long long)r->step);
+    snprintf(
+        r->problem, r->problem_size, "The schema of %s could not be brought to version %lld%s.",
+        r->schema->name, (long long)r->step,
+        rc == ERR_UNAVAILABLE ? ": its database cannot be reached, see the warning before" : "");
     return rc == ERR_STALE ? ERR_UNAVAILABLE : rc;
 }
 

@@ -27,14 +27,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    CONNECT_S = 3,
-    IO_S = 10,
-    MIGRATE_IO_S = 3600, /* an ALTER of a large table says nothing until it is done */
-    MIGRATE_WAIT_MS = 60000,
-    BACKOFF_FIRST_MS = 50,
-    BACKOFF_MOST_MS = 1000,
-};
+enum { CONNECT_S = 3, IO_S = 10, MIGRATE_IO_S = 3600 }; /* an ALTER of a large table is silent */
+enum { MIGRATE_WAIT_MS = 60000, BACKOFF_FIRST_MS = 50, BACKOFF_MOST_MS = 1000 };
+enum { TELL_MS = 10000 }; /* between two lines about the same failure to connect */
 
 struct mysql_db {
     struct db base;
@@ -42,6 +37,8 @@ struct mysql_db {
     MYSQL *handle; /* NULL: not connected */
     bool migrating;
     int64_t backoff_ms, next_try_ms;
+    unsigned told; /* the last failure to connect, and when it was logged */
+    int64_t told_ms;
     MYSQL_BIND *params; /* of the running statement; kept for the next */
     size_t params_cap;
 };
@@ -123,8 +120,8 @@ static int failed(struct mysql_db *db, unsigned code, const char *text, const ch
     int rc = error_of(code);
 
     if (rc == ERR_UNAVAILABLE) {
-        log_warn("database unavailable", "db=%s host=%s code=%u error=%s", db->base.name,
-                 db->url.host, code, LOG_Q(text));
+        log_warn("database unavailable", "db=%s server=%s:%u code=%u error=%s", db->base.name,
+                 db->url.host, db->url.port, code, LOG_Q(text));
         disconnect(db);
     } else if (rc == ERR_STALE) {
         log_debug("lost to another transaction", "db=%s code=%u", db->base.name, code);
@@ -177,6 +174,19 @@ static void back_off(struct mysql_db *db)
     db->backoff_ms = db->backoff_ms * 2 < BACKOFF_MOST_MS ? db->backoff_ms * 2 : BACKOFF_MOST_MS;
 }
 
+static void tell_failure(struct mysql_db *db, MYSQL *handle)
+{
+    unsigned code = mysql_errno(handle);
+    int64_t now = clock_mono_ms();
+
+    if (code != db->told || now - db->told_ms >= TELL_MS) {
+        log_warn("cannot connect to the database", "db=%s server=%s:%u code=%u error=%s",
+                 db->base.name, db->url.host, db->url.port, code, LOG_Q(mysql_error(handle)));
+        db->told = code;
+        db->told_ms = now;
+    }
+}
+
 static int reconnect(struct mysql_db *db)
 {
     if (clock_mono_ms() < db->next_try_ms) {
@@ -189,9 +199,7 @@ static int reconnect(struct mysql_db *db)
     set_options(db, handle);
     if (mysql_real_connect(handle, db->url.host, db->url.user, db->url.password, db->url.schema,
                            db->url.port, NULL, CLIENT_FOUND_ROWS) == NULL) {
-        log_warn("cannot connect to the database", "db=%s host=%s port=%u code=%u error=%s",
-                 db->base.name, db->url.host, db->url.port, mysql_errno(handle),
-                 LOG_Q(mysql_error(handle)));
+        tell_failure(db, handle);
         mysql_close(handle);
         back_off(db);
         return ERR_UNAVAILABLE;
@@ -199,7 +207,9 @@ static int reconnect(struct mysql_db *db)
     db->handle = handle;
     db->backoff_ms = BACKOFF_FIRST_MS;
     db->next_try_ms = 0;
-    log_debug("connected to the database", "db=%s host=%s", db->base.name, db->url.host);
+    db->told = 0;
+    log_debug("connected to the database", "db=%s server=%s:%u", db->base.name, db->url.host,
+              db->url.port);
     return 0;
 }
 
@@ -217,7 +227,8 @@ static int need_connection(struct mysql_db *db)
         return db->handle != NULL ? 0 : ERR_UNAVAILABLE;
     }
     if (db->handle != NULL && closed_by_server(db)) {
-        log_info("database connection was closed", "db=%s host=%s", db->base.name, db->url.host);
+        log_info("database connection was closed", "db=%s server=%s:%u", db->base.name,
+                 db->url.host, db->url.port);
         disconnect(db);
     }
     return db->handle != NULL ? 0 : reconnect(db);

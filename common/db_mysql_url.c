@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Takes a mysql:// URL apart (RFC 3986's form; the meaning of its parts is in db.h). No library
- * and no connection here.
+ * Takes a mysql:// URL apart (RFC 3986's form; the meaning of its parts is in db.h) and looks
+ * whether its CA file is there. No library and no connection here.
  */
 #include "common/db_impl.h"
 
@@ -10,6 +10,7 @@
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* The part with its %XX resolved; NULL when one is not hexadecimal or NUL. */
 static char *decoded(const char *s, size_t n)
@@ -148,6 +149,9 @@ static const char *parse(struct db_mysql_url *u, const char *url)
     }
     if (path[1 + n] == '?' && !parse_options(u, path + 1 + n + 1)) {
         return "behind the ? stand tls=off, on or verify, and with on and verify ca=FILE";
+    }
+    if (u->ca != NULL && access(u->ca, R_OK) != 0) {
+        return "the file behind ca= cannot be read";
     }
     return NULL;
 }

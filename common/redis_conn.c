@@ -26,7 +26,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { CONNECT_MS = 1000, BACKOFF_FIRST_MS = 50, BACKOFF_MOST_MS = 1000 };
+enum {
+    CONNECT_MS = 1000,
+    BACKOFF_FIRST_MS = 50,
+    BACKOFF_MOST_MS = 1000,
+    TELL_MS = 10000, /* between two lines about the same failure */
+};
 
 /* ---- Addresses ---- */
 
@@ -140,13 +145,28 @@ void redis_conn_close(struct redis_conn *c)
 void redis_conn_good(struct redis_conn *c)
 {
     c->backoff_ms = BACKOFF_FIRST_MS;
+    if (c->told[0] != '\0') {
+        log_info("redis answers again", "server=%s:%s", c->host, c->port);
+        c->told[0] = '\0';
+    }
+}
+
+static void tell_failure(struct redis_conn *c, const char *why)
+{
+    int64_t now = clock_mono_ms();
+
+    if (strncmp(why, c->told, sizeof(c->told) - 1) != 0 || now - c->told_ms >= TELL_MS) {
+        log_warn("redis unavailable", "server=%s:%s error=%s", c->host, c->port, LOG_Q(why));
+        snprintf(c->told, sizeof(c->told), "%s", why);
+        c->told_ms = now;
+    }
 }
 
 void redis_conn_fail(struct redis_conn *c, const char *why)
 {
     int64_t wait_ms = c->backoff_ms / 2 + (int64_t)(random_u64() % (uint64_t)c->backoff_ms);
 
-    log_warn("redis unavailable", "server=%s:%s error=%s", c->host, c->port, LOG_Q(why));
+    tell_failure(c, why);
     redis_conn_close(c);
     c->next_try_ms = clock_mono_ms() + wait_ms;
     c->backoff_ms = c->backoff_ms * 2 < BACKOFF_MOST_MS ? c->backoff_ms * 2 : BACKOFF_MOST_MS;

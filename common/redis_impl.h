@@ -19,6 +19,8 @@ struct redis_conn { /* to one server; never blocks except in redis_conn_open */
     SSL *ssl;
     bool tls_wants_write; /* whatever we want */
     int64_t backoff_ms, next_try_ms;
+    char told[96]; /* the last failure, and when it was logged; "": the server answers */
+    int64_t told_ms;
 };
 
 /* part: an address as redis.h has it. ERR_INVALID with one sentence in problem; the conn is to be
