@@ -317,6 +317,100 @@ TEST(doubted_records_keep_their_order)
     world_free(world);
 }
 
+/* B stands before A's second coming, C behind it, all in one batch: C waits for B. */
+TEST(the_first_doubt_of_a_batch_holds_the_rest)
+{
+    struct world *world = world_new();
+    struct instance *in = instance_new();
+    struct message_fact fact = fact_of(9, 1, CHAT__ROLE__TYPE__MEMBER, 4);
+    post(world, (struct letter){.from = 1, .group = 9, .text = "a"});
+    must_run(in, world, 0, 1);
+    carry_doubts(in);
+    answer(in, true, MESSAGE_ANSWER_YES, &fact);
+    post(world, (struct letter){.from = 1, .group = 9, .text = "b"});
+    deliver_appended(in, world);
+    post(world, (struct letter){.from = 1, .group = 9, .text = "c"});
+    must_run(in, world, 1, 4);
+    CHECK_INT(outcome(in, 0), MESSAGE_DOUBTED);
+    CHECK_INT(outcome(in, 1), MESSAGE_STORED);
+    CHECK_INT(outcome(in, 2), MESSAGE_DOUBTED);
+    carry_doubts(in);
+    answer(in, true, MESSAGE_ANSWER_YES, &fact);
+    deliver_appended(in, world);
+    must_run(in, world, 4, world->n);
+    carry_doubts(in);
+    check_text(in, 1, "a");
+    check_text(in, 2, "b");
+    check_text(in, 3, "c");
+    CHECK_INT(message_doubts_count(in->doubts), 0);
+    instance_free(in);
+    world_free(world);
+}
+
+/* Between two that come by again: behind both. */
+TEST(all_that_is_under_way_comes_first)
+{
+    struct world *world = world_new();
+    struct instance *in = instance_new();
+    struct message_fact fact = fact_of(9, 1, CHAT__ROLE__TYPE__MEMBER, 4);
+    post(world, (struct letter){.from = 1, .group = 9, .text = "a"});
+    must_run(in, world, 0, 1);
+    carry_doubts(in);
+    answer(in, true, MESSAGE_ANSWER_YES, &fact);
+    deliver_appended(in, world);
+    post(world, (struct letter){.from = 1, .group = 9, .text = "b"});
+    post(world, (struct letter){.from = 1, .group = 9, .text = "c"});
+    /* b is read first, and only then a again. */
+    struct bus_record again = world->log[1], b = world->log[2], c = world->log[3];
+    world->log[1] = b;
+    world->log[1].offset = 1;
+    world->log[2] = again;
+    world->log[2].offset = 2;
+    world->log[3] = c;
+    must_run(in, world, 1, 2);
+    CHECK_INT(outcome(in, 0), MESSAGE_DOUBTED);
+    carry_doubts(in); /* appended at once, behind c */
+    CHECK_INT(message_doubts_find(in->doubts, 1, message_conv_group(9)).under_way, 2);
+    deliver_appended(in, world);
+    must_run(in, world, 2, 5);
+    CHECK_INT(outcome(in, 0), MESSAGE_STORED);
+    CHECK_INT(outcome(in, 1), MESSAGE_DOUBTED);
+    CHECK_INT(outcome(in, 2), MESSAGE_STORED);
+    carry_doubts(in);
+    deliver_appended(in, world);
+    answer(in, true, MESSAGE_ANSWER_YES, &fact);
+    deliver_appended(in, world);
+    must_run(in, world, 5, world->n);
+    check_text(in, 1, "a");
+    check_text(in, 2, "b");
+    check_text(in, 3, "c");
+    instance_free(in);
+    world_free(world);
+}
+
+TEST(no_reply_to_what_one_may_not_see)
+{
+    struct world *world = world_new();
+    struct instance *in = instance_new();
+    join_group(in, 9, 1, 1);
+    post(world, (struct letter){.from = 1, .group = 9});
+    must_run(in, world, 0, 1);
+    uint64_t early = in->batch.items[0].row->id;
+    apply(in, fact_of(9, 2, CHAT__ROLE__TYPE__MEMBER, 2));
+    post(world, (struct letter){.from = 2, .group = 9});
+    must_run(in, world, 1, 2);
+    uint64_t late = in->batch.items[0].row->id;
+    post(world, (struct letter){.from = 2, .group = 9, .reply_to = early});
+    post(world, (struct letter){.from = 2, .group = 9, .reply_to = late});
+    post(world, (struct letter){.from = 1, .group = 9, .reply_to = early});
+    must_run(in, world, 2, 5);
+    CHECK_INT(outcome(in, 0), MESSAGE_REFUSED);
+    CHECK_INT(outcome(in, 1), MESSAGE_STORED);
+    CHECK_INT(outcome(in, 2), MESSAGE_STORED);
+    instance_free(in);
+    world_free(world);
+}
+
 /* The event is behind the answer: the answer goes into the copy with the message, so that the
  * history of a member begins before their own first message. */
 TEST(an_answer_goes_into_the_copy)

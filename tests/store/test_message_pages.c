@@ -278,6 +278,23 @@ TEST(only_those_inside_may_read)
     world_free(world);
 }
 
+TEST(what_was_said_before_is_not_there)
+{
+    struct world *world = world_new();
+    struct instance *in = instance_new();
+    struct message_fact late = {.group_id = 9, .user_id = 2, .role = 1, .version = 2};
+    Chat__MessageReply reply;
+    fill_group(world, in, 9, 1);
+    CHECK_INT(message_members_apply(in->db, in->arena, &late, 1, NULL, 0), 0);
+    fill_group(world, in, 9, 1);
+    CHECK_INT(get(in, 2, 1, &reply), ERR_NOT_FOUND);
+    CHECK_INT(get(in, 2, 2, &reply), 0);
+    CHECK_INT(reply.message->seq, 2);
+    CHECK_INT(get(in, 1, 1, &reply), 0);
+    instance_free(in);
+    world_free(world);
+}
+
 /* ---- Sync ---- */
 
 static int sync_of(struct instance *in, uint64_t user, const Chat__SyncRequest__Of *of, size_t n,
@@ -337,6 +354,30 @@ TEST(sync_gives_what_was_missed)
     CHECK(reply.complete && reply.n_messages == 0);
     const Chat__SyncRequest__Of none = CHAT__SYNC_REQUEST__OF__INIT;
     CHECK_INT(sync_of(in, 1, &none, 1, &reply), ERR_INVALID);
+    instance_free(in);
+    world_free(world);
+}
+
+TEST(sync_begins_at_joining)
+{
+    struct world *world = world_new();
+    struct instance *in = instance_new();
+    struct message_fact late = {.group_id = 9, .user_id = 2, .role = 1, .version = 2};
+    Chat__SyncReply reply;
+    fill_group(world, in, 9, 3);
+    CHECK_INT(message_members_apply(in->db, in->arena, &late, 1, NULL, 0), 0);
+    Chat__SyncRequest__Of of = of_group(9, 0);
+    CHECK_INT(sync_of(in, 2, &of, 1, &reply), 0);
+    CHECK_INT(reply.n_messages, 0);
+    fill_group(world, in, 9, 2);
+    for (uint64_t seq = 0; seq <= 6; seq++) {
+        uint64_t first = seq < 3 ? 4 : seq + 1;
+        of.seq = seq;
+        CHECK_INT(sync_of(in, 2, &of, 1, &reply), 0);
+        CHECK_INT(reply.n_messages, first <= 5 ? 6 - first : 0);
+        CHECK(reply.n_messages == 0 || reply.messages[0]->seq == first);
+        CHECK(reply.complete);
+    }
     instance_free(in);
     world_free(world);
 }
