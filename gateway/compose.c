@@ -12,6 +12,7 @@ struct walk {
     struct gateway *gw; /* NULL: only collects */
     struct arena *arena;
     uint64_t *ids;
+    Chat__User **offline; /* not NULL: collects these instead */
     size_t count, max;
 };
 
@@ -39,6 +40,12 @@ static void need(struct walk *w, uint64_t id)
 
 static void visit_user(struct walk *w, Chat__User *u)
 {
+    if (w->offline != NULL) {
+        if (!u->online && u->last_seen_at == 0 && w->count < w->max) {
+            w->offline[w->count++] = u;
+        }
+        return;
+    }
     if (w->gw == NULL) {
         if (u->username.len == 0) {
             need(w, u->id);
@@ -120,6 +127,9 @@ static void visit(struct walk *w, ProtobufCMessage *m)
         return;
     }
     if (d == &chat__message__descriptor) {
+        if (w->offline != NULL) {
+            return;
+        }
         visit_message(w, (Chat__Message *)m);
         return;
     }
@@ -141,4 +151,11 @@ void compose_fill(struct gateway *gw, void *reply, struct arena *arena)
 {
     struct walk w = {.gw = gw, .arena = arena};
     visit(&w, reply);
+}
+
+size_t compose_offline(void *reply, Chat__User **users_out, size_t n)
+{
+    struct walk w = {.offline = users_out, .max = n};
+    visit(&w, reply);
+    return w.count;
 }

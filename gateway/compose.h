@@ -15,6 +15,9 @@
 size_t compose_needs(const void *reply, uint64_t *ids_out, size_t n);
 /* Fills in what the cache has; who is not there stays an id. Texts come from the arena. */
 void compose_fill(struct gateway *gw, void *reply, struct arena *arena);
+/* The users of the reply who are not online and have no last_seen_at, at most n; after
+ * compose_fill. */
+size_t compose_offline(void *reply, Chat__User **users_out, size_t n);
 /* A message's sender, from a profile. */
 void compose_sender(Chat__Sender *out, const struct profile *profile, bool online,
                     struct arena *arena);

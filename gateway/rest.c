@@ -4,85 +4,25 @@
  * filled in, asked, completed (names, pictures, online) and printed. Everything lives in the
  * request's arena; what waits is forgotten should the request end first.
  */
-#include "gateway/rest.h"
+#include "gateway/rest_impl.h"
 
 #include "common/clock.h"
-#include "common/log.h"
-#include "common/metrics.h"
 #include "gateway/authn.h"
-#include "gateway/calls.h"
 #include "gateway/commands.h"
 #include "gateway/compose.h"
 #include "gateway/fields.h"
 #include "gateway/monitor.h"
 #include "gateway/online.h"
 #include "gateway/origins.h"
-#include "gateway/problem.h"
-#include "gateway/profiles.h"
 #include "gateway/rest_input.h"
 #include "gateway/web.h"
 #include "gateway/ws.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define JSON_TYPE "application/json"
 #define DEVICE_MAX 200
-
-struct rest {
-    struct http_request *http;
-    struct loop *loop;
-    struct arena *arena;
-    struct routes_match match;
-    struct token_claims claims; /* user_id 0: nobody */
-    struct rpc_caller caller;
-    char request_id[TRACE_REQUEST_SIZE], traceparent[TRACE_PARENT_SIZE];
-    int64_t began_us;
-    struct call *call;          /* waited for, or NULL */
-    struct profiles_wait *wait; /* the same */
-    void *reply;                /* a message */
-    Chat__Send *send;
-    int status; /* on success */
-    struct buf text;
-};
-
-static struct metric *counts[64][6]; /* by row (the last: no row) and status / 100 */
-
-void rest_metrics(void)
-{
-    assert(routes_count() < 63);
-    for (size_t i = 0; i <= routes_count(); i++) {
-        const struct route *r = routes_row(i);
-        for (int class = 1; class <= 5 && (r->path != NULL || i == routes_count()); class ++) {
-            char labels[128];
-            snprintf(labels, sizeof(labels), "route=\"%s %s\",status=\"%dxx\"",
-                     r->path != NULL ? r->method : "-", r->path != NULL ? r->path : "-", class);
-            counts[i][class] = metrics_counter("chat_gateway_requests_total",
-                                               "HTTP requests by route and status class.", labels);
-        }
-    }
-}
-
-void rest_count(struct rest *r, int status)
-{
-    size_t row = r->match.route != NULL ? r->match.index : routes_count();
-    metric_inc(counts[row][status / 100 % 6]);
-    int64_t us = clock_mono_us() - r->began_us;
-    metric_observe(r->loop->gw->metrics.request_us, us);
-    if (log_get_level() <= LOG_DEBUG) {
-        struct log_context context = {.method = r->match.route != NULL ? r->match.route->path : "",
-                                      .traceparent = r->traceparent,
-                                      .request_id = r->request_id,
-                                      .user_id = r->claims.user_id};
-        log_set_context(&context);
-        log_debug("request", "method=%s path=%s status=%d us=%lld",
-                  log_quote_n(r->http->method, r->http->method_len),
-                  log_quote_n(r->http->path, r->http->path_len), status, (long long)us);
-        log_set_context(NULL);
-    }
-}
 
 struct http_request *rest_http(struct rest *r)
 {
@@ -99,154 +39,17 @@ const char *rest_request_id(const struct rest *r)
     return r->request_id;
 }
 
-/* ---- Answers ---- */
-
-static void finish(struct rest *r, int status, const char *type, const char *text, size_t len)
-{
-    rest_count(r, status);
-    http_add_header(r->http, "x-request-id", r->request_id);
-    if (status != 304 && type != NULL) {
-        http_add_header(r->http, "x-content-type-options", "nosniff");
-    }
-    http_respond(r->http, status, type, text, len);
-}
-
-struct failure {
-    struct problem problem;
-    int64_t retry_after_s;
-};
-
-static void fail(struct rest *r, struct failure *f)
-{
-    f->problem.request_id = r->request_id;
-    int status = f->problem.status != 0 ? f->problem.status : err_http_status(f->problem.err);
-    if (status == 401) {
-        http_add_header(r->http, "www-authenticate", "Bearer");
-    }
-    if (status == 429 || status == 503 || status == 504) {
-        char seconds[24];
-        snprintf(seconds, sizeof(seconds), "%lld",
-                 (long long)(f->retry_after_s > 0 ? f->retry_after_s : 1));
-        http_add_header(r->http, "retry-after", seconds);
-    }
-    http_add_header(r->http, "cache-control", "no-store");
-    buf_clear(&r->text);
-    problem_print(&r->text, &f->problem);
-    finish(r, status, PROBLEM_TYPE, r->text.data, r->text.len);
-}
-
-void rest_fail_status(struct rest *r, int status, int err, const char *detail)
-{
-    struct failure f = {.problem = {.err = err, .status = status, .detail = detail}};
-    fail(r, &f);
-}
-
-void rest_fail(struct rest *r, int err, const char *detail)
-{
-    rest_fail_status(r, 0, err, detail);
-}
-
-static void fail_reply(struct rest *r, const struct rpc_reply *reply)
-{
-    struct failure f = {.problem = {.err = reply->err,
-                                    .detail = reply->detail,
-                                    .errors = reply->errors,
-                                    .error_count = reply->error_count},
-                        .retry_after_s = reply->retry_after_s};
-    fail(r, &f);
-}
-
-static void fail_input(struct rest *r, int err, const struct pbjson_problem *p)
-{
-    struct failure f = {.problem = {.err = err,
-                                    .detail = p->detail,
-                                    .errors = p->errors,
-                                    .error_count = err == ERR_INVALID ? p->count : 0}};
-    fail(r, &f);
-}
-
-void rest_reply_json(struct rest *r, const char *text, size_t len)
-{
-    http_add_header(r->http, "cache-control", "no-store");
-    finish(r, r->match.route->status, JSON_TYPE, text, len);
-}
-
-/* FNV-1a: the same on every gateway, unlike the keyed hashes of map.h. */
-static uint32_t hash_text(const struct buf *text)
-{
-    uint32_t h = 2166136261u;
-    for (size_t i = 0; i < text->len; i++) {
-        h = (h ^ (unsigned char)text->data[i]) * 16777619u;
-    }
-    return h;
-}
-
-static bool tag_matches(const struct http_request *http, const char *tag)
-{
-    size_t len = 0;
-    const char *value = http_header(http, "if-none-match", &len);
-    if (value == NULL) {
-        return false;
-    }
-    return (len == 1 && *value == '*') || memmem(value, len, tag, strlen(tag)) != NULL;
-}
-
-/* True: the client has it already, 304 was sent. */
-static bool answer_tag(struct rest *r)
-{
-    const struct route *route = r->match.route;
-    uint64_t version;
-    if (route->version == NULL ||
-        !fields_get_u64(r->reply, route->version, strlen(route->version), &version)) {
-        return false;
-    }
-    char tag[48];
-    snprintf(tag, sizeof(tag), "\"%llu-%08x\"", (unsigned long long)version, hash_text(&r->text));
-    http_add_header(r->http, "etag", tag);
-    if (strcmp(route->method, "GET") == 0 && tag_matches(r->http, tag)) {
-        finish(r, 304, NULL, "", 0);
-        return true;
-    }
-    return false;
-}
-
-static void print_body(struct rest *r)
-{
-    const char *only = r->match.route->only;
-    const void *part = only != NULL ? fields_get_message(r->reply, only) : NULL;
-    buf_clear(&r->text);
-    if (part != NULL) {
-        buf_printf(&r->text, "{\"%s\":", only);
-        pbjson_print(part, &r->text);
-        buf_add_char(&r->text, '}');
-    } else {
-        pbjson_print(r->reply, &r->text);
-    }
-}
-
-static void print_reply(struct rest *r)
-{
-    const struct route *route = r->match.route;
-    if (r->status == 204) {
-        finish(r, 204, NULL, "", 0);
-        return;
-    }
-    compose_fill(r->loop->gw, r->reply, r->arena);
-    print_body(r);
-    if (route->location != NULL && r->status == 201) {
-        const char *location = fields_expand(route->location, r->reply, r->arena);
-        if (location != NULL) {
-            http_add_header(r->http, "location", location);
-        }
-    }
-    if (answer_tag(r)) {
-        return;
-    }
-    http_add_header(r->http, "cache-control", route->version != NULL ? "no-cache" : "no-store");
-    finish(r, r->status, JSON_TYPE, r->text.data, r->text.len);
-}
-
 /* ---- Completing ---- */
+
+static void named(struct rest *r)
+{
+    compose_fill(r->loop->gw, r->reply, r->arena);
+    if (r->match.route->seen) {
+        rest_seen_fill(r, rest_answer_reply);
+    } else {
+        rest_answer_reply(r);
+    }
+}
 
 static void on_profiles(void *arg, int err)
 {
@@ -256,7 +59,7 @@ static void on_profiles(void *arg, int err)
         rest_fail(r, err, "names cannot be looked up now");
         return;
     }
-    print_reply(r);
+    named(r);
 }
 
 static void complete(struct rest *r)
@@ -264,7 +67,7 @@ static void complete(struct rest *r)
     uint64_t ids[COMPOSE_IDS_MAX];
     size_t n = compose_needs(r->reply, ids, COMPOSE_IDS_MAX);
     if (profiles_want(r->loop, ids, n, on_profiles, r, &r->wait)) {
-        print_reply(r);
+        named(r);
     }
 }
 
@@ -273,7 +76,7 @@ static void on_reply(void *arg, const struct rpc_reply *reply)
     struct rest *r = arg;
     r->call = NULL;
     if (reply->err != 0) {
-        fail_reply(r, reply);
+        rest_answer_fail_reply(r, reply);
         return;
     }
     const ProtobufCMessageDescriptor *type =
@@ -298,7 +101,7 @@ static void act_rpc(struct rest *r)
     struct pbjson_problem problem;
     int err = rest_input_fill(r->http, &r->match, input, r->arena, &problem);
     if (err != 0) {
-        fail_input(r, err, &problem);
+        rest_answer_fail_input(r, err, &problem);
         return;
     }
     uint64_t key = r->claims.user_id;
@@ -354,17 +157,17 @@ static void act_send(struct rest *r)
     struct pbjson_problem problem;
     int err = rest_input_fill(r->http, &r->match, r->send, r->arena, &problem);
     if (err != 0) {
-        fail_input(r, err, &problem);
+        rest_answer_fail_input(r, err, &problem);
         return;
     }
     struct commands_problem wrong;
     err = commands_check(r->send, &wrong);
     if (err != 0) {
-        struct failure f = {.problem = {.err = err,
-                                        .detail = wrong.detail,
-                                        .errors = &wrong.error,
-                                        .error_count = wrong.count}};
-        fail(r, &f);
+        struct rest_failure f = {.problem = {.err = err,
+                                             .detail = wrong.detail,
+                                             .errors = &wrong.error,
+                                             .error_count = wrong.count}};
+        rest_answer_fail(r, &f);
         return;
     }
     if (profiles_want(r->loop, &r->claims.user_id, 1, on_sender, r, &r->wait)) {
@@ -387,7 +190,7 @@ static void act_online(struct rest *r)
         }
     }
     if (err != 0) {
-        fail_input(r, err, &problem);
+        rest_answer_fail_input(r, err, &problem);
         return;
     }
     size_t limit = (size_t)input->limit;
@@ -414,7 +217,7 @@ static void act_ready(struct rest *r)
     buf_clear(&r->text);
     bool ready = svc_is_ready(&r->text);
     http_add_header(r->http, "cache-control", "no-store");
-    finish(r, ready ? 200 : 503, JSON_TYPE, r->text.data, r->text.len);
+    rest_answer_finish(r, ready ? 200 : 503, REST_JSON, r->text.data, r->text.len);
 }
 
 static void act(struct rest *r)
@@ -446,7 +249,7 @@ static void act(struct rest *r)
         break;
     case ACT_PAGE:
         http_add_header(r->http, "cache-control", "no-cache");
-        finish(r, 200, "text/html; charset=utf-8", web_page, strlen(web_page));
+        rest_answer_finish(r, 200, "text/html; charset=utf-8", web_page, strlen(web_page));
         break;
     default:
         rest_fail(r, ERR_NOT_FOUND, NULL);
@@ -517,7 +320,7 @@ static bool handle_origin(struct rest *r)
                     "Authorization, Content-Type, If-Match, If-None-Match, Idempotency-Key, "
                     "X-Request-Id, traceparent");
     http_add_header(r->http, "access-control-max-age", "600");
-    finish(r, 204, NULL, "", 0);
+    rest_answer_finish(r, 204, NULL, "", 0);
     return true;
 }
 
@@ -566,8 +369,9 @@ static bool within_limit(struct rest *r)
         http_add_header(r->http, "x-ratelimit-remaining", number);
     }
     if (!v.allowed) {
-        struct failure f = {.problem = {.err = ERR_RATE_LIMITED}, .retry_after_s = v.retry_after};
-        fail(r, &f);
+        struct rest_failure f = {.problem = {.err = ERR_RATE_LIMITED},
+                                 .retry_after_s = v.retry_after};
+        rest_answer_fail(r, &f);
     }
     return v.allowed;
 }

@@ -52,6 +52,7 @@ struct route {
     const char *location; /* of what was made: "/api/groups/{group.id}", from the reply */
     const char *version;  /* "user.version": the reply's ETag; NULL: none */
     const char *only;     /* the one member of the reply that is shown; NULL: all of them */
+    bool seen;            /* the reply shows when users were last there */
     bool body_optional;
 };
 

@@ -9,6 +9,17 @@
 #define GROUPS 6
 #define SESSIONS 40
 
+/* xorshift64: the same steps each time. */
+static uint64_t random_state;
+
+static unsigned next_random(void)
+{
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+    return (unsigned)(random_state >> 8);
+}
+
 static void presence(void *arg, uint64_t user_id, bool present)
 {
     ((int *)arg)[user_id] += present ? 1 : -1;
@@ -119,9 +130,9 @@ TEST(random_steps_against_a_model)
         struct interest *in = interest_new(presence, present);
         struct hub *h = hub_new(in, 3);
         struct model m = {0};
-        srandom(seed);
+        random_state = seed;
         for (int i = 0; i < 2000; i++) {
-            unsigned kind = (unsigned)random() % 100, r = (unsigned)random();
+            unsigned kind = next_random() % 100, r = next_random();
             step(&m, h, kind, r);
             if (i % 20 == 0) {
                 compare(&m, h, in);
