@@ -69,6 +69,7 @@ struct redis {
     struct command *commands; /* put aside for the next run */
     size_t commands_n, commands_cap;
     struct buf text;
+    struct arena *arena; /* of the run: answers are built there */
     struct metric *runs, *failures, *seconds;
 };
 
@@ -353,10 +354,8 @@ static void run_round(struct redis *r, struct arena *arena, struct redis_value *
     struct server *at[SERVERS_MAX];
     int64_t until_ms = clock_mono_ms() + COMMAND_MS;
 
+    r->arena = arena;
     for (size_t i = 0; i < r->n; i++) {
-        if (r->servers[i].reader != NULL) {
-            r->servers[i].reader->privdata = arena;
-        }
         write_commands(&r->servers[i]);
     }
     while (true) {
@@ -435,7 +434,7 @@ static void connect_servers(struct redis *r, struct arena *arena)
             server->failed = true;
             continue;
         }
-        server->reader = must(redis_reader_new());
+        server->reader = must(redis_reader_new(&r->arena));
         if (r->password != NULL) {
             hidden(server, (const char *const[]){"AUTH", r->password}, 2);
         }

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+struct arena;
 #include <hiredis/hiredis.h>
 #include <openssl/ssl.h>
 #include <stdbool.h>
@@ -44,4 +45,4 @@ ssize_t redis_conn_read(struct redis_conn *c, char *p, size_t n);
 ssize_t redis_conn_write(struct redis_conn *c, const char *p, size_t n);
 
 /* Its values (struct redis_value) go to the arena in its privdata. NULL without memory. */
-redisReader *redis_reader_new(void);
+redisReader *redis_reader_new(struct arena **arena);

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 /*
- * Parses answers with hiredis' reader, whose callbacks build the values straight into the arena
- * that stands in its privdata: no tree of replies to copy and to free.
+ * Parses answers with hiredis' reader, whose callbacks build the values straight into an arena: no
+ * tree of replies to copy and to free. privdata is the place where the current arena stands, not
+ * the arena: the reader copies privdata when it begins to look for an answer, which may be at the
+ * end of the answers before, for another caller.
  */
 #include "common/redis_impl.h"
 
@@ -12,7 +14,7 @@ enum { ITEMS_MAX = 4 << 20 }; /* of one array in an answer */
 
 static void *put_value(const redisReadTask *task, struct redis_value value)
 {
-    struct arena *arena = task->privdata;
+    struct arena *arena = *(struct arena **)task->privdata;
     struct redis_value *at;
 
     if (task->parent != NULL) {
@@ -27,7 +29,7 @@ static void *put_value(const redisReadTask *task, struct redis_value value)
 
 static void *on_string(const redisReadTask *task, char *s, size_t n)
 {
-    struct arena *arena = task->privdata;
+    struct arena *arena = *(struct arena **)task->privdata;
 
     return put_value(task, (struct redis_value){
                                .type = task->type == REDIS_REPLY_ERROR ? REDIS_ERROR : REDIS_STR,
@@ -37,7 +39,7 @@ static void *on_string(const redisReadTask *task, char *s, size_t n)
 
 static void *on_array(const redisReadTask *task, int n)
 {
-    struct arena *arena = task->privdata;
+    struct arena *arena = *(struct arena **)task->privdata;
 
     if (n < 0 || n > ITEMS_MAX) {
         return NULL; /* the reader gives up */
@@ -71,7 +73,11 @@ static redisReplyObjectFunctions callbacks = {
     .freeObject = on_free,
 };
 
-redisReader *redis_reader_new(void)
+redisReader *redis_reader_new(struct arena **arena)
 {
-    return redisReaderCreateWithFunctions(&callbacks);
+    redisReader *reader = redisReaderCreateWithFunctions(&callbacks);
+    if (reader != NULL) {
+        reader->privdata = arena;
+    }
+    return reader;
 }

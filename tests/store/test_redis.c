@@ -49,6 +49,30 @@ REDIS_TEST(values)
     end_server(&s, SIGTERM);
 }
 
+/* The reader looks for more at the end of the last answer of a run; what it then puts aside must
+ * not belong to that run. */
+REDIS_TEST(each_run_has_its_own_arena)
+{
+    struct server s = {0};
+    start_server(&s, NULL);
+    struct redis *r = open_redis(address_of(&s), "", 0);
+
+    ADD(r, 0, "RPUSH", "list", "1", "2");
+    struct redis_value *a;
+    CHECK_INT(run(r, &a), 0);
+    for (int i = 0; i < 100; i++) {
+        struct arena *own = arena_new(64);
+        size_t n;
+        ADD(r, 0, "LRANGE", "list", "0", i % 2 == 0 ? "-1" : "-3");
+        CHECK_INT(redis_run(r, own, &a, &n), 0);
+        CHECK_INT(a[0].n, i % 2 == 0 ? 2 : 0);
+        CHECK(arena_used(own) > 0);
+        arena_free(own);
+    }
+    redis_close(r);
+    end_server(&s, SIGTERM);
+}
+
 REDIS_TEST(several_servers)
 {
     struct server s[2] = {{0}, {0}};
