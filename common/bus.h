@@ -39,15 +39,13 @@ struct bus_options {
     bool reply_topic;             /* make and own TOPIC_REPLY for this instance */
 };
 
-/*
- * Connects, makes missing topics, and checks the partition counts of those that are there.
+/* Connects, makes missing topics, and checks the partition counts of those that are there.
  * Blocks up to 30 s while the servers cannot be reached. Errors: ERR_UNAVAILABLE, ERR_INVALID
- * (another partition count, a setting librdkafka refuses), each with one sentence in problem.
- */
+ * (another partition count, a setting that is refused), each with one sentence in problem. */
 int bus_open(uv_loop_t *loop, const struct bus_options *options, struct bus **bus_out,
              char *problem, size_t problem_size);
-/* Stops consumers (their partitions must be released before), sends what is queued for at most
- * flush_ms, deletes the own reply topic, frees. done runs on the loop; the bus is gone then. */
+/* Ends consumers that have not left, without a word to them, sends what is queued for at most
+ * flush_ms, deletes the own reply topic, frees. Publishers are closed before. done: all is gone. */
 void bus_close(struct bus *bus, int flush_ms, void (*done)(void *arg), void *arg);
 
 /* Names the log: the cluster's id; for the in-process bus a number made at process start. */
@@ -74,25 +72,21 @@ struct bus_message {
     const char *request_id;
 };
 
-/*
- * Queues a record; never blocks. ack (may be NULL) runs on the loop once every in-sync replica has
+/* Queues a record; never blocks. ack (may be NULL) runs on the loop once every in-sync replica has
  * it (err 0) or it is given up (ERR_UNAVAILABLE; it may be in the log nevertheless). Errors at
  * once, ack is then not called: ERR_UNAVAILABLE (the queue is full, or closing), ERR_TOO_LARGE.
- * Records of one topic and partition keep the order of their calls. Any thread.
- */
+ * Records of one topic and partition keep the order of their calls. Any thread. */
 typedef void (*bus_ack_fn)(void *arg, int err);
 int bus_send(struct bus *bus, const struct bus_message *message, bus_ack_fn ack, void *arg)
     __attribute__((warn_unused_result));
 
-/*
- * A publisher of which one is alive at a time: opening a second with the same name fences the
- * first. Kafka: a transactional producer. For outboxes; used by one thread (any), blocking.
- */
+/* A publisher of which one is alive at a time: opening a second with the same name fences the
+ * first. For outboxes; used by one thread (any), blocking. Without servers it is opened all the
+ * same, and comes to life with a publication. */
 int bus_txn_open(struct bus *bus, const char *name, struct bus_txn **txn_out);
-/* All of them or none, in order. 0: committed (in-process: also committed by every consumer group
- * of the topic, so that nothing is lost with the process). ERR_FENCED: another has taken over,
- * close this one. ERR_UNAVAILABLE: nothing was published as far as is known; publish the same
- * again. */
+/* All of them or none, in order; at most 5 s. 0: committed (in-process: by every group that ever
+ * joined a topic of theirs, so that nothing is lost with the process). ERR_FENCED: another has
+ * taken over, close this one. ERR_UNAVAILABLE: not known to be published; publish it again. */
 int bus_txn_publish(struct bus_txn *txn, const struct bus_message *messages, size_t n);
 void bus_txn_close(struct bus_txn *txn); /* takes NULL */
 
@@ -115,12 +109,12 @@ void bus_record_release(struct bus_record *record);
 
 struct bus_consumer_ops {
     void (*on_record)(void *arg, struct bus_record *record);
-    /* A burst of on_record is over; nothing more is at hand. May be NULL. */
+    /* A burst of on_record (at most 1,000) is over; the loop goes on. May be NULL. */
     void (*on_turn)(void *arg);
     /* Groups only. on_assign: the partition is ours, its records follow, from the committed offset
      * (or the first kept). on_revoke: no more records come; finish or drop what is held, then call
-     * bus_consumer_release(partition); the others wait for it. lost: it was taken already, a
-     * commit would fail. May be NULL: released at once. */
+     * bus_consumer_release (NULL: at once); the others wait for it. A partition that is revoked may
+     * be assigned again. lost: it was taken already, a commit would fail. */
     void (*on_assign)(void *arg, enum topic topic, int32_t partition);
     void (*on_revoke)(void *arg, enum topic topic, int32_t partition, bool lost);
     /* Readers only: everything that was in the log when the reader was made has been delivered. */
@@ -147,12 +141,10 @@ void bus_consumer_resume(struct bus_consumer *consumer);
 void bus_consumer_commit(struct bus_consumer *consumer, enum topic topic, int32_t partition,
                          int64_t next);
 void bus_consumer_release(struct bus_consumer *consumer, enum topic topic, int32_t partition);
-/* Leaves: every assigned partition gets its on_revoke; pending commits are sent; done runs once all
- * is released. */
+/* Every assigned partition gets its on_revoke, commits are sent; once all is released: done. */
 void bus_consumer_leave(struct bus_consumer *consumer, void (*done)(void *arg), void *arg);
-/* Records in the log that this consumer has not been handed yet, over its partitions; -1 unknown.
- * Kept as the metric chat_bus_lag_records too. Any thread. */
+/* Records in the log that were not handed over yet, as of the last second; -1: unknown. A metric
+ * too: chat_bus_lag_records. Any thread. */
 int64_t bus_consumer_lag(const struct bus_consumer *consumer);
-/* How long (ms) a consumer that has lag has not received a record; 0: it is at the end. Any thread.
- */
+/* How long a consumer that has lag was handed no record; 0: it is at the end. Any thread. */
 int64_t bus_consumer_stalled_ms(const struct bus_consumer *consumer);

@@ -7,7 +7,7 @@
  * of librdkafka's message, whose buffer (a whole answer of the broker) would otherwise live as
  * long as the record is kept.
  */
-#include "common/bus_kafka.h"
+#include "common/bus_kafka_consumer.h"
 
 #include "common/clock.h"
 #include "common/err.h"
@@ -162,10 +162,11 @@ static void end_burst(struct kafka_consumer *c, const struct bus_burst *burst)
     }
 }
 
-/* In a short pause everything stays in librdkafka's queue. */
+/* In a short pause everything stays in librdkafka's queue. While partitions are given back no
+ * records come, but the results of commits do. */
 static bool may_serve(const struct kafka_consumer *c)
 {
-    return !c->closed && (!c->paused || c->stopped);
+    return !c->closed && (!c->paused || c->stopped || c->revoking);
 }
 
 static void turn(struct kafka_consumer *c)
@@ -181,6 +182,7 @@ static void turn(struct kafka_consumer *c)
             rd_kafka_message_destroy(batch[i]);
         }
         kafka_group_serve(c);
+        kafka_reader_serve(c);
     }
     if (n > 0 && may_serve(c)) {
         kafka_wake_again(&c->wake);
@@ -273,6 +275,7 @@ static void poll_once(struct kafka_consumer *c)
         rd_kafka_message_destroy(m);
     }
     kafka_group_serve(c);
+    kafka_reader_serve(c);
     end_burst(c, &burst);
 }
 
@@ -344,7 +347,9 @@ static rd_kafka_conf_t *consumer_conf(struct kafka_consumer *c, const char *grou
         {"enable.partition.eof", "true"}, /* says where the end is, past transactions' markers */
         {"partition.assignment.strategy", "range,roundrobin"}, /* cooperative crashes in 2.0.2 */
         {"session.timeout.ms", "6000"},
+        {"max.poll.interval.ms", "60000"}, /* also how long a rebalance waits for a release */
         {"fetch.min.bytes", "1"},
+
         {"fetch.wait.max.ms", "500"},
         {"fetch.error.backoff.ms", "50"},
         {NULL, NULL},

@@ -7,7 +7,7 @@
  * partition is released and the commit under way is through (or failed for too long). One commit
  * is under way at a time; what is committed meanwhile goes with the next one.
  */
-#include "common/bus_kafka.h"
+#include "common/bus_kafka_consumer.h"
 
 #include "common/clock.h"
 #include "common/err.h"
@@ -121,7 +121,7 @@ static void commit_if_wanted(struct kafka_consumer *c)
     }
 }
 
-void kafka_commit_flush(uv_prepare_t *flush)
+static void on_flush(uv_prepare_t *flush)
 {
     struct kafka_consumer *c = flush->data;
 
@@ -141,7 +141,7 @@ void kafka_commit(struct bus_consumer *consumer, enum topic topic, int32_t parti
     part->commit = next;
     c->commit_wanted = true;
     if (!c->commit_flies) {
-        uv_prepare_start(&c->flush, kafka_commit_flush);
+        uv_prepare_start(&c->flush, on_flush);
     }
 }
 

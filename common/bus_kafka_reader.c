@@ -6,7 +6,7 @@
  * "Caught up" comes with the end-of-partition event at or past the end that was asked for: the
  * last offsets may be a transaction's markers, which are never handed over.
  */
-#include "common/bus_kafka.h"
+#include "common/bus_kafka_consumer.h"
 
 #include "common/err.h"
 #include "common/log.h"
@@ -33,23 +33,37 @@ void kafka_reader_check(struct kafka_consumer *c)
     }
 }
 
-/* The offset is not in the log any more. Tells first, then goes on from the first that is. */
+/* The offset is not in the log any more: librdkafka has given the partition up. */
 void kafka_reader_gap(struct kafka_consumer *c, enum topic topic, int32_t partition)
 {
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-
     log_warn("records were deleted before they were read", "topic=%s partition=%d",
              bus_topic_name(topic), (int)partition);
+    c->parts[topic][partition].position = -1;
+    c->reassign = true;
     if (c->base.ops->on_gap != NULL && !c->leaving) {
         c->base.ops->on_gap(c->base.arg, topic, partition);
     }
-    rd_kafka_topic_partition_list_add(list, rd_kafka_topic_name(c->topics[topic]), partition)
-        ->offset = RD_KAFKA_OFFSET_BEGINNING;
-    c->parts[topic][partition].position = -1;
-    rd_kafka_error_t *error = rd_kafka_seek_partitions(c->rk, list, 0);
-    if (error != NULL) {
-        log_warn("kafka refuses to seek", "error=%s", LOG_Q(rd_kafka_error_string(error)));
-        rd_kafka_error_destroy(error);
+}
+
+/* Only a new assignment takes such a partition up again (a seek is refused): each partition where
+ * it stands, and those from the first record that is left. Between two batches, so that no record
+ * comes twice. */
+void kafka_reader_serve(struct kafka_consumer *c)
+{
+    if (!c->reassign || c->closed) {
+        return;
+    }
+    rd_kafka_topic_partition_list_t *list = kafka_held(c);
+    for (int i = 0; i < list->cnt; i++) {
+        enum topic topic;
+        const struct kafka_part *part =
+            kafka_part_of(c, list->elems[i].topic, list->elems[i].partition, &topic);
+
+        list->elems[i].offset = part->position < 0 ? RD_KAFKA_OFFSET_BEGINNING : part->position;
+    }
+    c->reassign = rd_kafka_assign(c->rk, list) != RD_KAFKA_RESP_ERR_NO_ERROR;
+    if (c->stopped) {
+        rd_kafka_pause_partitions(c->rk, list);
     }
     rd_kafka_topic_partition_list_destroy(list);
 }

@@ -4,7 +4,9 @@
  *
  * Everything blocks, on the publisher's own thread. A transaction that fails is aborted with the
  * same producer, which keeps its epoch: making it anew would fence whoever took over meanwhile. It
- * is made anew only after a fatal error that is not the fence.
+ * is made anew only after a fatal error that is not the fence. A commit or abort that ran out of
+ * time is still under way in librdkafka, which takes no other call until it is finished: the next
+ * publication finishes it first.
  */
 #include "common/bus_kafka.h"
 
@@ -14,14 +16,18 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
+
+#define STEP_PAUSE_MS 50
+#define CLOSE_MS 1000
 
 struct kafka_txn {
     struct bus_txn base;
     rd_kafka_t *rk; /* NULL: to be made */
     rd_kafka_topic_t *topics[TOPIC_COUNT];
-    bool ready;  /* init_transactions is through */
-    bool open;   /* a transaction is to be aborted */
-    bool fenced; /* for good */
+    bool ready;                                       /* init_transactions is through */
+    bool fenced;                                      /* for good */
+    enum { STEP_NONE, STEP_ABORT, STEP_COMMIT } step; /* how the open transaction is to end */
 };
 
 static struct kafka_bus *kafka(const struct kafka_txn *txn)
@@ -45,7 +51,8 @@ static void unmake(struct kafka_txn *txn)
     }
     rd_kafka_destroy(txn->rk);
     txn->rk = NULL;
-    txn->ready = txn->open = false;
+    txn->ready = false;
+    txn->step = STEP_NONE;
 }
 
 static void on_error(rd_kafka_t *rk, int err, const char *reason, void *opaque)
@@ -119,18 +126,39 @@ static int judge(struct kafka_txn *txn, rd_kafka_error_t *error, const char *wha
     return fenced ? ERR_FENCED : ERR_UNAVAILABLE;
 }
 
-static int abort_open(struct kafka_txn *txn, int64_t end_ms)
+/* One call of the step that is due. */
+static rd_kafka_error_t *step_once(struct kafka_txn *txn, int64_t end_ms)
 {
     int64_t left = end_ms - clock_mono_ms();
+    int timeout = left > 0 ? (int)left : 1;
 
-    if (txn->rk == NULL || !txn->open) {
-        return 0;
+    return txn->step == STEP_COMMIT ? rd_kafka_commit_transaction(txn->rk, timeout)
+                                    : rd_kafka_abort_transaction(txn->rk, timeout);
+}
+
+/* Ends the open transaction, if there is one. 0: it is ended, *committed_out says how. */
+static int settle(struct kafka_txn *txn, int64_t end_ms, bool *committed_out)
+{
+    const struct timespec pause = {.tv_nsec = STEP_PAUSE_MS * 1000000L};
+
+    *committed_out = false;
+    while (txn->rk != NULL && txn->step != STEP_NONE) {
+        rd_kafka_error_t *error = step_once(txn, end_ms);
+
+        if (error == NULL) {
+            *committed_out = txn->step == STEP_COMMIT;
+            txn->step = STEP_NONE;
+        } else if (rd_kafka_error_txn_requires_abort(error)) {
+            txn->step = STEP_ABORT;
+            (void)judge(txn, error, "commit");
+        } else if (rd_kafka_error_is_retriable(error) && clock_mono_ms() < end_ms) {
+            rd_kafka_error_destroy(error);
+            nanosleep(&pause, NULL);
+        } else {
+            return judge(txn, error, "end");
+        }
     }
-    int err = judge(txn, rd_kafka_abort_transaction(txn->rk, left > 0 ? (int)left : 1), "abort");
-    if (err == 0) {
-        txn->open = false;
-    }
-    return err;
+    return txn->fenced ? ERR_FENCED : 0;
 }
 
 static int prepare(struct kafka_txn *txn, int64_t end_ms)
@@ -155,7 +183,8 @@ static int prepare(struct kafka_txn *txn, int64_t end_ms)
             return judge(txn, error, "init");
         }
     }
-    return abort_open(txn, end_ms);
+    bool committed; /* the one before; published again it is there twice */
+    return settle(txn, end_ms, &committed);
 }
 
 /* ---- Publishing ---- */
@@ -194,24 +223,24 @@ static int put(struct kafka_txn *txn, const struct bus_message *m, int64_t end_m
 static int attempt(struct kafka_txn *txn, const struct bus_message *messages, size_t n,
                    int64_t end_ms)
 {
+    bool committed;
     int err = judge(txn, rd_kafka_begin_transaction(txn->rk), "begin");
 
     if (err != 0) {
         return err;
     }
-    txn->open = true;
-    for (size_t i = 0; i < n; i++) {
+    txn->step = STEP_COMMIT;
+    for (size_t i = 0; i < n && err == 0; i++) {
         err = put(txn, &messages[i], end_ms);
-        if (err != 0) {
-            return err;
-        }
     }
-    int64_t left = end_ms - clock_mono_ms();
-    err = judge(txn, rd_kafka_commit_transaction(txn->rk, left > 0 ? (int)left : 1), "commit");
+    if (err != 0 && txn->rk != NULL) {
+        txn->step = STEP_ABORT;
+    }
+    int settled = settle(txn, end_ms, &committed);
     if (err == 0) {
-        txn->open = false;
+        err = settled;
     }
-    return err;
+    return err == 0 && !committed ? ERR_UNAVAILABLE : err;
 }
 
 int kafka_txn_publish(struct bus_txn *base, const struct bus_message *messages, size_t n)
@@ -226,11 +255,7 @@ int kafka_txn_publish(struct bus_txn *base, const struct bus_message *messages, 
     if (err == 0) {
         err = attempt(txn, messages, n, end);
     }
-    if (err == ERR_UNAVAILABLE && txn->open) {
-        int aborted = abort_open(txn, clock_mono_ms() + BUS_WAIT_MS);
-        err = aborted == ERR_FENCED ? aborted : err;
-    }
-    return err;
+    return txn->fenced ? ERR_FENCED : err;
 }
 
 int kafka_txn_open(struct bus *bus, const char *name, struct bus_txn **txn_out)
@@ -253,9 +278,10 @@ void kafka_txn_close(struct bus_txn *base)
 {
     struct kafka_txn *txn = (struct kafka_txn *)base;
 
-    if (txn->open) {
-        (void)abort_open(txn, clock_mono_ms() + 1000);
-    }
+    bool committed;
+
+    /* Else readers of committed records would wait for the broker to give up on it. */
+    (void)settle(txn, clock_mono_ms() + CLOSE_MS, &committed);
     unmake(txn);
     free(txn->base.name);
     free(txn);

@@ -6,7 +6,7 @@
  * its own loop. Logs and groups stand in bus_local_log.c and bus_local_group.c. There is nothing
  * to lose with a connection, so what Kafka would retry cannot happen here.
  */
-#include "common/bus_local.h"
+#include "common/bus_local_group.h"
 
 #include "common/clock.h"
 #include "common/err.h"

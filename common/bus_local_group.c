@@ -8,7 +8,7 @@
  *
  * Everything here runs with the world's lock held, on any thread.
  */
-#include "common/bus_local.h"
+#include "common/bus_local_group.h"
 
 #include "common/clock.h"
 

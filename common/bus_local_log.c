@@ -10,7 +10,7 @@
  *
  * Everything but the section on worlds runs with the world's lock held, on any thread.
  */
-#include "common/bus_local.h"
+#include "common/bus_local_group.h"
 
 #include "common/clock.h"
 #include "common/err.h"

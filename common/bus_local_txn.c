@@ -6,7 +6,7 @@
  *
  * Called on the publisher's own thread, which waits on the world's condition.
  */
-#include "common/bus_local.h"
+#include "common/bus_local_group.h"
 
 #include "common/err.h"
 

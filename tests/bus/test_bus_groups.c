@@ -3,7 +3,7 @@
  * Consumer groups and publishers of the bus, whichever implementation is behind it
  * (bus_fixture.h).
  */
-#include "tests/bus/bus_fixture.h"
+#include "tests/bus/bus_checks.h"
 
 #include <pthread.h>
 

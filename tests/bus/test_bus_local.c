@@ -3,7 +3,7 @@
  * What only the in-process bus promises: bounds, gaps, compaction, and members on threads that
  * come and go (made for ThreadSanitizer).
  */
-#include "tests/bus/bus_fixture.h"
+#include "tests/bus/bus_checks.h"
 
 #include <pthread.h>
 
