@@ -33,7 +33,7 @@ struct outbox {
     char name[64];
     int64_t look_ms;
     uv_thread_t thread;
-    struct metric *published, *failures;
+    struct metric *published, *failures, *oldest;
     atomic_llong oldest_ms; /* created_at of the oldest row seen; 0: none */
 
     uv_mutex_t lock; /* guards what follows */
@@ -139,6 +139,12 @@ static int publish_rows(struct outbox *o, const struct db_rows *rows)
     return err;
 }
 
+static void note_oldest(struct outbox *o, int64_t created_ms)
+{
+    atomic_store(&o->oldest_ms, created_ms);
+    metric_set(o->oldest, outbox_oldest_ms(o));
+}
+
 /* Publishes at most BATCH rows. more_out: there may be further ones. */
 static int drain_once(struct outbox *o, bool *more_out)
 {
@@ -152,7 +158,7 @@ static int drain_once(struct outbox *o, bool *more_out)
         return err;
     }
     *more_out = rows.count == BATCH;
-    atomic_store(&o->oldest_ms, rows.count == 0 ? 0 : db_at(&rows, 0, 8)->i);
+    note_oldest(o, rows.count == 0 ? 0 : db_at(&rows, 0, 8)->i);
     if (rows.count == 0) {
         return 0;
     }
@@ -163,7 +169,7 @@ static int drain_once(struct outbox *o, bool *more_out)
     if (err == 0) {
         metric_add(o->published, (int64_t)rows.count);
         if (!*more_out) {
-            atomic_store(&o->oldest_ms, 0);
+            note_oldest(o, 0);
         }
     }
     return err;
@@ -214,7 +220,7 @@ static void run(void *arg)
         if (!leader && was_leader) {
             bus_txn_close(o->txn);
             o->txn = NULL;
-            atomic_store(&o->oldest_ms, 0);
+            note_oldest(o, 0);
         }
         was_leader = leader;
     }
@@ -242,6 +248,8 @@ int outbox_new(struct bus *bus, const char *name, const char *database_url, stru
         metrics_counter("chat_outbox_published_total", "Events published from the outbox.", labels);
     o->failures =
         metrics_counter("chat_outbox_failures_total", "Attempts to publish that failed.", labels);
+    o->oldest = metrics_gauge("chat_outbox_oldest_ms",
+                              "Age of the oldest event, when the publisher last looked.", labels);
     o->bus = bus;
     o->arena = arena_new(0);
     o->look_ms = bus_is_durable(bus) ? LOOK_MS : LOOK_ALONE_MS;

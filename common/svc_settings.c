@@ -169,6 +169,10 @@ static int settle_secret(const struct svc *svc, bool standalone, struct svc_sett
     if (keys && s->jwt_secret[0] != '\0') {
         return say(problem, size, "JWT_SECRET and the JWT key files cannot both be set");
     }
+    if (keys && s->jwt_public_key_file[0] == '\0') {
+        return say(problem, size,
+                   "JWT_PUBLIC_KEY_FILE must be set too when JWT_PRIVATE_KEY_FILE is");
+    }
     if (keys) {
         return 0;
     }

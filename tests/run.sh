@@ -11,6 +11,10 @@ cd "$(dirname "$0")/.." || exit 1
 parts='
 unit       tests/unit/run.sh
 fuzz       tests/fuzz/run.sh
+store      tests/store/run.sh
+bus        tests/bus/run.sh
+standalone tests/e2e/run.py standalone
+suite      tests/e2e/run.py suite
 lint       tests/lint/run.sh
 '
 

@@ -227,9 +227,11 @@ class Socket:
         self.buffer = self.buffer[at + n :]
         return first & 0x0F, payload
 
-    def receive(self):
+    def receive(self, end=None):
         """The next text frame as JSON; pings are answered; raises Closed."""
+        end = end or time.monotonic() + WAIT
         while True:
+            self.sock.settimeout(max(0.1, end - time.monotonic()))
             opcode, payload = self._frame()
             if opcode == 9:
                 self.send_frame(10, payload)
@@ -249,8 +251,7 @@ class Socket:
                 return self.frames.pop(i)
         end = time.monotonic() + timeout
         while time.monotonic() < end:
-            self.sock.settimeout(max(0.1, end - time.monotonic()))
-            frame = self.receive()
+            frame = self.receive(end)
             if _fits(frame, kind, where):
                 return frame
             self.frames.append(frame)
@@ -277,9 +278,10 @@ class Socket:
         self.ack("ping")
 
     def expect_close(self):
+        end = time.monotonic() + WAIT
         while True:
             try:
-                self.receive()
+                self.receive(end)
             except Closed as closed:
                 return closed.code
 

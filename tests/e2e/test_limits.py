@@ -161,7 +161,8 @@ def test_wrong_settings_stop_the_start_with_one_sentence():
         ({"LOG_LEVEL": "loud"}, "LOG_LEVEL"),
         ({"TLS_CERT_FILE": "/nonexistent", "TLS_KEY_FILE": "/nonexistent"}, "TLS_CERT_FILE"),
         ({"TRUSTED_PROXIES": "10.0.0.0/99"}, "TRUSTED_PROXIES"),
-        ({"JWT_PRIVATE_KEY_FILE": "/nonexistent"}, "/nonexistent"),
+        ({"JWT_PRIVATE_KEY_FILE": "/nonexistent"}, "JWT_PUBLIC_KEY_FILE"),
+        ({"JWT_PRIVATE_KEY_FILE": "/nonexistent", "JWT_PUBLIC_KEY_FILE": "/nonexistent"}, "/nonexistent"),
     ]:
         done = subprocess.run(
             [f"{BUILD}/standalone"],

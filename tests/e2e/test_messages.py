@@ -158,8 +158,8 @@ def test_group_messages_reach_every_member_and_nobody_else(server, http):
     ):
         assert call().status == 404
     public = owner.group("public")
-    r = outsider.call("POST", "/api/messages", {"content": "x", "type": "text", "group_id": public})
-    assert r.status == 403, r
+    body = {"content": "x", "type": "text", "group_id": public}
+    wait_until("the group to be known as public", lambda: outsider.call("POST", "/api/messages", body).status == 403)
     assert outsider.call("GET", f"/api/messages?type=group&target_id={public}").status == 403
 
 
