@@ -14,6 +14,9 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
+
+enum { START_TRIES = 60, START_PAUSE_MS = 500 };
 
 static int send_on_bus(void *arg, const struct bus_message *message, bus_ack_fn ack, void *ack_arg)
 {
@@ -37,7 +40,27 @@ static int open_redis(const struct presence_settings *s, struct presence_store *
                                      problem, problem_size);
 }
 
-/* Each thread opens its own connections later; here it is seen that the address can be read. */
+/* Waits for servers that are still coming up. An instance that cannot reach them must not take
+ * partitions from those that can. */
+static int await_redis(struct presence_store *store, char *problem, size_t problem_size)
+{
+    struct arena *arena = arena_new(0);
+    struct presence_gateway *gateways;
+    size_t n;
+    int err = store->ops->gateways(store, arena, &gateways, &n); /* asks each server */
+
+    for (int again = 0; err == ERR_UNAVAILABLE && again < START_TRIES; again++) {
+        usleep(START_PAUSE_MS * 1000);
+        err = store->ops->gateways(store, arena, &gateways, &n);
+    }
+    arena_free(arena);
+    if (err != 0) {
+        snprintf(problem, problem_size, "Redis cannot be used, see the warning before.");
+    }
+    return err;
+}
+
+/* Each thread opens its own connections later; here it is seen that they will work. */
 static int check_redis(struct svc_ctx *ctx, char *problem, size_t problem_size)
 {
     const struct presence_settings *s = svc_settings(ctx);
@@ -49,6 +72,7 @@ static int check_redis(struct svc_ctx *ctx, char *problem, size_t problem_size)
     }
     int err = open_redis(s, &store, problem, problem_size);
     if (err == 0) {
+        err = await_redis(store, problem, problem_size);
         store->ops->close(store);
     }
     return err;
@@ -183,7 +207,7 @@ const struct svc presence_svc = {
     .setting_count = sizeof(settings) / sizeof(settings[0]),
     .settings_size = sizeof(struct presence_settings),
     .streams = streams,
-    .default_admin_port = 9104,
+    .default_admin_port = 9184,
     .start = start,
     .free = free_state,
     .worker_start = worker_start,

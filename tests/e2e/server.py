@@ -129,9 +129,10 @@ class Suite:
     script = os.path.join(ROOT, "deploy", "local", "suite.sh")
     daemon_script = os.path.join(ROOT, "deploy", "local", "daemon.sh")
 
-    def __init__(self, gateways=2, services=2, redis=2, **env):
+    def __init__(self, gateways=2, services=2, redis=2, secure=False, **env):
         self.dir = tempfile.mkdtemp(prefix="chat-suite-")
         self.counts = ["--gateways", str(gateways), "--services", str(services), "--redis", str(redis)]
+        self.counts += ["--secure"] if secure else []
         self.env = {**ROOMY, **env}
         self.context = None
 
