@@ -111,7 +111,7 @@ static void create_on_worker(struct svc_ctx *ctx, struct db *db, void *worker, v
     (void)arg;
     int rc = auth_demo_fill_database(&rq, line, sizeof(line));
     if (rc != 0) {
-        log_warn("no demo accounts", "error=%s", err_code(rc));
+        log_warn("no demo accounts", "code=%s", err_code(rc));
     } else if (line[0] != '\0') {
         printf("%s\n", line);
         fflush(stdout);

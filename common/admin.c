@@ -430,7 +430,7 @@ int admin_start(uv_loop_t *loop, const char *bind, int port, const struct admin_
         err = read_port(admin);
     }
     if (err != 0) {
-        log_error("admin port cannot listen", "bind=%s port=%d error=%s", LOG_Q(bind), port,
+        log_error("admin port cannot listen", "address=%s port=%d error=%s", LOG_Q(bind), port,
                   LOG_Q(uv_strerror(err)));
         admin_stop(admin);
         return ERR_UNAVAILABLE;

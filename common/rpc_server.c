@@ -163,7 +163,7 @@ uint8_t *rpc_pack_reply(struct arena *arena, const char *instance, uint64_t call
 static int outward(struct job *job, int err)
 {
     if (err == ERR_DUPLICATE || err == ERR_STALE || err == ERR_FENCED || err > 0) {
-        log_error("handler let an internal error through", "err=%s", err_code(err));
+        log_error("handler let an internal error through", "code=%s", err_code(err));
         err = ERR_INTERNAL;
     }
     if (err == ERR_INTERNAL) {
@@ -236,10 +236,11 @@ static void run_handler(struct job *job)
     int err = m->handler->fn(&job->rq, in, out);
     if (err != 0) {
         err = outward(job, err);
-        log_debug("refused", "code=%s detail=%s", err_code(err),
-                  LOG_Q(job->rq.detail == NULL ? "" : job->rq.detail));
     }
     send_reply(job, err, out);
+    log_debug("handled", "code=%s us=%lld%s%s", err == 0 ? "ok" : err_code(err),
+              (long long)(clock_mono_us() - job->received_us),
+              err == 0 ? "" : " detail=", err == 0 ? "" : LOG_Q(job->rq.detail));
     count(m, err, job->received_us);
 }
 

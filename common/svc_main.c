@@ -178,6 +178,15 @@ static int load_settings(void)
     return 0;
 }
 
+static void tell_start(void)
+{
+    const struct svc_settings *s = &process.settings[process.n - 1];
+    bool standalone = process.n > 1;
+    log_info("starting", "version=%s mode=%s instance=%s %s=%s", CHAT_VERSION, s->mode,
+             s->instance_id, standalone ? "data_dir" : "kafka",
+             LOG_Q(standalone ? s->data_dir : s->kafka_bootstrap));
+}
+
 static int start_admin(void)
 {
     static const struct admin_ops ops = {.ready = admin_ready};
@@ -249,6 +258,7 @@ int svc_main(int argc, char **argv, const struct svc *const *services, size_t n)
     if (load_settings() != 0) {
         return 1;
     }
+    tell_start();
     init_loop();
     if (start_admin() != 0) {
         return 1;

@@ -61,6 +61,19 @@ static void answer(struct deliver *d, const Chat__MessageEvent *e)
     rpc_resolve(d->gw->rpc, e->call_id, &reply);
 }
 
+static void note(const struct bus_record *r, const Chat__Message *message)
+{
+    if (log_get_level() <= LOG_DEBUG) {
+        log_set_context(&(struct log_context){.traceparent = r->traceparent,
+                                              .request_id = r->request_id,
+                                              .user_id = message->sender_id});
+        log_debug("message delivered", "id=%llu seq=%llu partition=%d offset=%lld",
+                  (unsigned long long)message->id, (unsigned long long)message->seq, r->partition,
+                  (long long)r->offset);
+        log_set_context(NULL);
+    }
+}
+
 static void on_message(struct deliver *d, const struct bus_record *r)
 {
     bool pinned;
@@ -81,6 +94,7 @@ static void on_message(struct deliver *d, const struct bus_record *r)
     }
     d->highest[r->partition] = (int64_t)e->command_offset;
     answer(d, e);
+    note(r, e->stored);
     if (loops == 0) {
         return;
     }

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 static_assert(sizeof(h2o_multithread_message_t) == sizeof(((struct loop_post *)0)->link),
@@ -137,7 +138,7 @@ static void *loop_run(void *arg)
     sem_post(&e->changed);
     while (!e->stopping) {
         if (h2o_evloop_run(e->context.loop, SECOND_MS) != 0 && errno != EINTR) {
-            log_error("event loop failed", "errno=%d", errno);
+            log_error("event loop failed", "error=%s", LOG_Q(strerror(errno)));
         }
     }
     sem_post(&e->changed);

@@ -116,7 +116,7 @@ static void on_groups(void *arg, const struct rpc_reply *reply)
         err = lists == NULL || lists->n_of != q->count ? ERR_INTERNAL : 0;
     }
     if (err != 0) {
-        log_warn("groups of opening sockets are not known", "users=%zu error=%s", q->count,
+        log_warn("groups of opening sockets are not known", "users=%zu code=%s", q->count,
                  err_code(err));
     }
     for (size_t i = 0; i < q->count; i++) {

@@ -102,7 +102,9 @@ void reports_resend(struct reports *r, const Chat__ResendRequest *request)
     r->resent_ms = now;
     size_t n;
     uint64_t *users = interest_list_users(r->gw->interest, &n);
-    log_info("presence resent", "users=%zu", n);
+    if (n > 0) {
+        log_info("presence resent", "users=%zu", n);
+    }
     for (size_t at = 0; at < n || at == 0; at += PART_MAX) {
         Chat__UserSet set = CHAT__USER_SET__INIT;
         set.user_ids = users + at;

@@ -43,7 +43,7 @@ void rest_count(struct rest *r, int status)
                                       .request_id = r->request_id,
                                       .user_id = r->claims.user_id};
         log_set_context(&context);
-        log_debug("request", "method=%s path=%s status=%d us=%lld",
+        log_debug("request", "verb=%s path=%s status=%d us=%lld",
                   log_quote_n(r->http->method, r->http->method_len),
                   log_quote_n(r->http->path, r->http->path_len), status, (long long)us);
         log_set_context(NULL);

@@ -31,6 +31,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -172,9 +173,15 @@ static int start(struct svc_ctx *ctx, char *problem, size_t size)
 static void announce(struct svc_ctx *ctx)
 {
     struct service *service = svc_state(ctx);
-    log_info("listening", "url=%s://%s:%d/ threads=%u",
-             service->gw.settings->tls_cert_file[0] != '\0' ? "https" : "http",
-             service->gw.common->bind, http_port(service->gw.http), service->gw.loop_count);
+    const char *scheme = service->gw.settings->tls_cert_file[0] != '\0' ? "https" : "http";
+    const char *bind = service->gw.common->bind;
+    int port = http_port(service->gw.http);
+    log_info("listening", "url=%s://%s:%d/ threads=%u", scheme, bind, port, service->gw.loop_count);
+    if (svc_is_standalone(ctx)) { /* for who started it by hand */
+        printf("standalone: ready on %s://%s:%d\n", scheme,
+               strcmp(bind, "127.0.0.1") == 0 ? "localhost" : bind, port);
+        fflush(stdout);
+    }
 }
 
 /* ---- Running ---- */

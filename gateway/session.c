@@ -245,10 +245,10 @@ static void act(struct incoming *in, const struct route *route)
         act_typing(in);
         break;
     case ACT_SYNC:
-        session_sync(s, in->content, in->id, in->arena);
+        session_sync(s, in->content, in->id, in->arena, in->traceparent);
         break;
     case ACT_PRESENCE:
-        session_presence(s, in->content, in->id, in->arena);
+        session_presence(s, in->content, in->id, in->arena, in->traceparent);
         break;
     case ACT_AUTH:
         act_auth(in);
@@ -258,6 +258,18 @@ static void act(struct incoming *in, const struct route *route)
         break;
     default:
         fail(in, ERR_INTERNAL, NULL);
+    }
+}
+
+static void note(const struct incoming *in, const struct route *route)
+{
+    if (log_get_level() <= LOG_DEBUG) {
+        log_set_context(&(struct log_context){.method = route->frame,
+                                              .traceparent = in->traceparent,
+                                              .user_id = in->session->hub.user->id});
+        log_debug("frame", "session=%llu id=%s", (unsigned long long)in->session->session_id,
+                  LOG_Q(in->id));
+        log_set_context(NULL);
     }
 }
 
@@ -286,7 +298,9 @@ static void dispatch(struct incoming *in, const struct pbjson_doc *doc)
         return;
     }
     in->content = pbjson_get_object(doc, "content");
-    trace_parent(NULL, 0, in->traceparent);
+    const char *came = in->session->traceparent;
+    trace_parent(came, came == NULL ? 0 : strlen(came), in->traceparent);
+    note(in, route);
     act(in, route);
 }
 
@@ -372,6 +386,8 @@ void session_close(struct session *s)
     struct gateway *gw = s->loop->gw;
     uint64_t user_id = s->hub.user->id;
     s->closed = true;
+    free(s->traceparent);
+    s->traceparent = NULL;
     watch_drop(s);
     hub_leave(s->loop->hub, &s->hub, profile_release);
     if (!s->v1) {

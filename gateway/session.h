@@ -16,6 +16,7 @@ struct session {
     struct loop *loop;
     uint64_t session_id; /* of the token */
     int64_t expires_at_s;
+    char *traceparent;           /* came with the handshake: frames go on in it; NULL */
     struct session_watch *watch; /* users whose presence it follows; NULL: none */
     uint32_t refs;               /* the socket's and one for each answer that is awaited */
     bool v1;                     /* has the subprotocol chat.v1 */

@@ -160,19 +160,18 @@ static void on_sync(void *arg, const struct rpc_reply *reply)
     }
 }
 
-static void ask(struct session *s, enum topic topic, const char *method, const void *input,
-                const char *id, calls_reply_fn fn)
+/* question: with topic, method, input and traceparent. */
+static void ask(struct session *s, const struct rpc_call *question, const char *id,
+                calls_reply_fn fn)
 {
     struct rpc_caller caller = {.user_id = s->hub.user->id,
                                 .session_id = s->session_id,
                                 .username = (const char *)s->hub.user->profile->username.data,
                                 .address = "",
                                 .device = ""};
-    struct rpc_call call = {.topic = topic,
-                            .method = method,
-                            .key = s->hub.user->id,
-                            .caller = &caller,
-                            .input = input};
+    struct rpc_call call = *question;
+    call.key = s->hub.user->id;
+    call.caller = &caller;
     struct asked *a = session_asked(s, id);
     int err = calls_ask(s->loop, &call, fn, a, NULL);
     if (err != 0) {
@@ -182,11 +181,15 @@ static void ask(struct session *s, enum topic topic, const char *method, const v
 }
 
 void session_sync(struct session *s, const struct pbjson_doc *content, const char *id,
-                  struct arena *arena)
+                  struct arena *arena, const char *traceparent)
 {
     Chat__SyncRequest *request = parse_sync(s, content, id, arena);
     if (request != NULL) {
-        ask(s, TOPIC_RPC_MESSAGE, "Sync", request, id, on_sync);
+        struct rpc_call question = {.topic = TOPIC_RPC_MESSAGE,
+                                    .method = "Sync",
+                                    .input = request,
+                                    .traceparent = traceparent};
+        ask(s, &question, id, on_sync);
     }
 }
 
@@ -229,7 +232,7 @@ static void on_presence(void *arg, const struct rpc_reply *reply)
 }
 
 void session_presence(struct session *s, const struct pbjson_doc *content, const char *id,
-                      struct arena *arena)
+                      struct arena *arena, const char *traceparent)
 {
     Chat__GetPresenceRequest *request = pb_new(&chat__get_presence_request__descriptor, arena);
     struct pbjson_problem p = {0};
@@ -240,6 +243,10 @@ void session_presence(struct session *s, const struct pbjson_doc *content, const
     } else if (!watch_add(s, request->user_ids, request->n_user_ids)) {
         invalid(s, id, "user_ids", "a socket follows at most 1000 users");
     } else {
-        ask(s, TOPIC_RPC_PRESENCE, "GetPresence", request, id, on_presence);
+        struct rpc_call question = {.topic = TOPIC_RPC_PRESENCE,
+                                    .method = "GetPresence",
+                                    .input = request,
+                                    .traceparent = traceparent};
+        ask(s, &question, id, on_presence);
     }
 }

@@ -22,6 +22,6 @@ void session_error(struct session *s, const char *id, int err, const char *detai
 void session_fail_reply(struct session *s, const char *id, const struct rpc_reply *reply);
 
 void session_sync(struct session *s, const struct pbjson_doc *content, const char *id,
-                  struct arena *arena);
+                  struct arena *arena, const char *traceparent);
 void session_presence(struct session *s, const struct pbjson_doc *content, const char *id,
-                      struct arena *arena);
+                      struct arena *arena, const char *traceparent);

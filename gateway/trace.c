@@ -7,7 +7,6 @@
 
 #include "common/random.h"
 
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -26,9 +25,9 @@ static bool is_zero(const char *s, size_t n)
     return strspn(s, "0") >= n;
 }
 
-static bool is_valid(const char *s, size_t len)
+bool trace_is_valid(const char *s, size_t len)
 {
-    if (len < TRACE_PARENT_SIZE - 1 || !is_hex(s, 2) || memcmp(s, "ff", 2) == 0) {
+    if (s == NULL || len < TRACE_PARENT_SIZE - 1 || !is_hex(s, 2) || memcmp(s, "ff", 2) == 0) {
         return false;
     }
     if (memcmp(s, "00", 2) == 0 ? len != 55 : (len > 55 && s[55] != '-')) {
@@ -42,7 +41,7 @@ void trace_parent(const char *came, size_t len, char out[TRACE_PARENT_SIZE])
 {
     char fresh[49];
     random_hex(fresh, 24);
-    if (came != NULL && is_valid(came, len)) {
+    if (trace_is_valid(came, len)) {
         snprintf(out, TRACE_PARENT_SIZE, "00-%.32s-%.16s-%.2s", came + 3, fresh, came + 53);
     } else {
         snprintf(out, TRACE_PARENT_SIZE, "00-%.32s-%.16s-01", fresh, fresh + 32);

@@ -14,6 +14,7 @@
 #include "gateway/interest.h"
 #include "gateway/origins.h"
 #include "gateway/rest_input.h"
+#include "gateway/trace.h"
 
 #include <assert.h>
 #include <openssl/evp.h>
@@ -29,6 +30,7 @@ struct upgrade {
     struct loop *loop;
     struct token_claims claims;
     bool v1;
+    char *traceparent; /* NULL: none came */
 };
 
 /* The i-th token of a comma-separated header value. */
@@ -134,8 +136,11 @@ static void on_upgraded(void *arg, h2o_socket_t *socket, size_t request_len)
         give_back(u->loop->gw, u->claims.user_id);
     } else {
         struct session *s = ws_adopt(u->loop, socket, request_len);
+        s->traceparent = u->traceparent;
+        u->traceparent = NULL;
         session_open(s, u->loop, &u->claims, u->v1);
     }
+    free(u->traceparent);
     free(u);
 }
 
@@ -200,6 +205,10 @@ void ws_upgrade(struct rest *rest)
                             : authn_check(loop->gw->authn, token, len, &u->claims);
     if (err == 0) {
         err = reserve(loop->gw, u->claims.user_id);
+    }
+    const char *trace = http_header(http, "traceparent", &len);
+    if (err == 0 && trace_is_valid(trace, len)) {
+        u->traceparent = strndup(trace, len);
     }
     if (err != 0) {
         free(u);

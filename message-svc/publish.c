@@ -5,6 +5,7 @@
  */
 #include "message-svc/publish.h"
 
+#include "common/err.h"
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/pb.h"
@@ -125,6 +126,28 @@ static int send_event(struct svc_batch *b, const struct message_item *item)
 
 /* ---- A batch ---- */
 
+static void note(const struct message_item *item)
+{
+    static const char *const words[] = {
+        [MESSAGE_PASSED] = "passed",     [MESSAGE_STORED] = "stored",
+        [MESSAGE_REPLAYED] = "replayed", [MESSAGE_REPEATED] = "repeated",
+        [MESSAGE_REFUSED] = "refused",   [MESSAGE_DOUBTED] = "doubted",
+    };
+    if (log_get_level() <= LOG_DEBUG) {
+        const struct message_row *row = item->row;
+        log_set_context(&(struct log_context){.traceparent = item->traceparent,
+                                              .request_id = item->request_id,
+                                              .user_id = item->draft.sender_id});
+        log_debug("command", "outcome=%s code=%s id=%llu seq=%llu partition=%d offset=%lld",
+                  words[item->outcome],
+                  item->outcome == MESSAGE_REFUSED ? err_code(item->refusal.err) : "ok",
+                  (unsigned long long)(row == NULL ? 0 : row->id),
+                  (unsigned long long)(row == NULL ? 0 : row->seq), item->partition,
+                  (long long)item->offset);
+        log_set_context(NULL);
+    }
+}
+
 static void tell(struct svc_batch *b, const struct message_item *item,
                  struct message_questions *questions, const struct message_metrics *metrics)
 {
@@ -132,6 +155,7 @@ static void tell(struct svc_batch *b, const struct message_item *item,
         log_warn("command is malformed", "partition=%d offset=%lld", item->partition,
                  (long long)item->offset);
     }
+    note(item);
     switch (item->outcome) {
     case MESSAGE_REPEATED:
         metric_inc(metrics->repeats);

@@ -75,7 +75,7 @@ static void on_assigned(struct svc_batch *b, int32_t partition)
     }
     int err = check_partition(b, partition);
     if (err != 0) {
-        log_debug("partition not checked yet", "partition=%d err=%s", partition, err_code(err));
+        log_debug("partition not checked yet", "partition=%d code=%s", partition, err_code(err));
     }
 }
 
