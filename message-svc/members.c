@@ -105,22 +105,37 @@ static int read_groups(struct db *db, struct arena *arena, const struct message_
     return err;
 }
 
+/* The last message before the joining that the fact tells of: the event may come after messages
+ * that the new member shall see. Costs a statement only then. */
+static int seq_before_joining(struct db *db, struct arena *arena, const struct known *known,
+                              const struct message_fact *fact, uint64_t *seq_out)
+{
+    const struct message_conversation *conversation = map_get(&known->last_seqs, fact->group_id, 0);
+    bool joins = fact->role != CHAT__ROLE__TYPE__NONE && !fact->whole_history;
+    *seq_out = conversation == NULL ? 0 : conversation->last_seq;
+    if (!joins || conversation == NULL || conversation->updated_at < fact->joined_at) {
+        return 0;
+    }
+    return message_store_seq_before(db, arena, conversation->conv, fact->joined_at, seq_out);
+}
+
 /* Applies the facts one after the other; leaves the changed rows, one per member. */
-static size_t fold(struct arena *arena, const struct message_fact *facts, size_t n,
-                   struct known *known, struct message_member *changed)
+static int fold(struct db *db, struct arena *arena, const struct message_fact *facts, size_t n,
+                struct known *known, struct message_member *changed, size_t *count_out)
 {
     size_t count = 0;
+    int err = 0;
     struct map at;
     map_init(&at);
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n && err == 0; i++) {
         const struct message_fact *fact = &facts[i];
         const struct message_group *group = map_get(&known->groups, fact->group_id, 0);
-        const struct message_conversation *conversation =
-            map_get(&known->last_seqs, fact->group_id, 0);
+        uint64_t last_seq;
         struct message_member *after = arena_zalloc(arena, sizeof(*after));
-        if (!message_members_next(map_get(&known->members, fact->group_id, fact->user_id), fact,
-                                  conversation == NULL ? 0 : conversation->last_seq,
-                                  group != NULL && group->deleted ? group->version : 0, after)) {
+        err = seq_before_joining(db, arena, known, fact, &last_seq);
+        if (err != 0 || !message_members_next(
+                            map_get(&known->members, fact->group_id, fact->user_id), fact, last_seq,
+                            group != NULL && group->deleted ? group->version : 0, after)) {
             continue;
         }
         map_put(&known->members, fact->group_id, fact->user_id, after);
@@ -132,7 +147,8 @@ static size_t fold(struct arena *arena, const struct message_fact *facts, size_t
         *slot = *after;
     }
     map_done(&at);
-    return count;
+    *count_out = count;
+    return err;
 }
 
 /* One row per group: the newest. */
@@ -168,12 +184,12 @@ static int apply(struct db *db, struct arena *arena, const struct message_fact *
     if (err == 0 && n > 0) {
         err = read_groups(db, arena, facts, n, known);
     }
-    if (err != 0) {
-        return err;
+    size_t count = 0;
+    if (err == 0) {
+        err = fold(db, arena, facts, n, known, changed, &count);
     }
-    size_t count = fold(arena, facts, n, known, changed);
-    if (count == 0 && newest_count == 0) {
-        return 0;
+    if (err != 0 || (count == 0 && newest_count == 0)) {
+        return err;
     }
     return message_store_put_copy(db, arena, changed, count, newest, newest_count);
 }

@@ -111,6 +111,11 @@ int message_store_write(struct db *db, struct arena *arena, const struct message
 /* ---- For readers ---- */
 
 /* Messages lo..hi of a conversation, ascending, or the other way round; at most limit. */
+/* The last message of a conversation that is older than before_ms; 0: none. Walks backwards from
+ * the newest one. */
+int message_store_seq_before(struct db *db, struct arena *arena, struct message_conv conv,
+                             int64_t before_ms, uint64_t *seq_out)
+    __attribute__((warn_unused_result));
 int message_store_range(struct db *db, struct arena *arena, struct message_conv conv, uint64_t lo,
                         uint64_t hi, size_t limit, bool descending, struct message_rows *out)
     __attribute__((warn_unused_result));

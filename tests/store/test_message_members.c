@@ -97,24 +97,47 @@ TEST(history_begins_at_joining)
         post(world, (struct letter){.from = 1, .group = 9});
     }
     must_run(in, world, 0, 3);
-    apply(in, fact_of(9, 2, CHAT__ROLE__TYPE__MEMBER, 2));
+    struct message_fact joined = fact_of(9, 2, CHAT__ROLE__TYPE__MEMBER, 2);
+    joined.joined_at = NOW_MS + 1;
+    apply(in, joined);
     CHECK_INT(member_of(in, 9, 2).from_seq, 4);
     CHECK_INT(member_of(in, 9, 1).from_seq, 1); /* whole_history */
     post(world, (struct letter){.from = 2, .group = 9});
     must_run(in, world, 3, 4);
-    apply(in, fact_of(9, 2, CHAT__ROLE__TYPE__ADMIN, 3)); /* a role moves nothing */
+    joined.role = CHAT__ROLE__TYPE__ADMIN;
+    joined.version = 3;
+    apply(in, joined); /* a role moves nothing */
     CHECK_INT(member_of(in, 9, 2).from_seq, 4);
     apply(in, fact_of(9, 2, CHAT__ROLE__TYPE__NONE, 4));
     struct message_fact again = fact_of(9, 2, CHAT__ROLE__TYPE__MEMBER, 5);
-    again.joined_at = 2000;
+    again.joined_at = NOW_MS + 2;
     apply(in, again);
     CHECK_INT(member_of(in, 9, 2).from_seq, 5);
-    again.joined_at = 3000; /* left and came again; the leaving was compacted away */
+    again.joined_at = NOW_MS + 3; /* left and came again; the leaving was compacted away */
     again.version = 7;
     post(world, (struct letter){.from = 1, .group = 9});
     must_run(in, world, 4, 5);
     apply(in, again);
     CHECK_INT(member_of(in, 9, 2).from_seq, 6);
+    instance_free(in);
+    world_free(world);
+}
+
+TEST(messages_since_joining_are_seen_though_the_event_came_late)
+{
+    struct world *world = world_new();
+    struct instance *in = instance_new();
+    join_group(in, 9, 1, 1);
+    post(world, (struct letter){.from = 1, .group = 9});
+    must_run(in, world, 0, 1);
+    clock_freeze(NOW_MS + 10, 1010000);
+    post(world, (struct letter){.from = 1, .group = 9});
+    post(world, (struct letter){.from = 1, .group = 9});
+    must_run(in, world, 1, 3);
+    struct message_fact joined = fact_of(9, 2, CHAT__ROLE__TYPE__MEMBER, 2);
+    joined.joined_at = NOW_MS + 10;
+    apply(in, joined);
+    CHECK_INT(member_of(in, 9, 2).from_seq, 2);
     instance_free(in);
     world_free(world);
 }
@@ -396,7 +419,9 @@ TEST(no_reply_to_what_one_may_not_see)
     post(world, (struct letter){.from = 1, .group = 9});
     must_run(in, world, 0, 1);
     uint64_t early = in->batch.items[0].row->id;
-    apply(in, fact_of(9, 2, CHAT__ROLE__TYPE__MEMBER, 2));
+    struct message_fact joined = fact_of(9, 2, CHAT__ROLE__TYPE__MEMBER, 2);
+    joined.joined_at = NOW_MS + 1;
+    apply(in, joined);
     post(world, (struct letter){.from = 2, .group = 9});
     must_run(in, world, 1, 2);
     uint64_t late = in->batch.items[0].row->id;
