@@ -57,6 +57,8 @@ bool framing_is_clear(const char *head, size_t len)
         head++;
     }
     const char *line = memchr(head, '\n', (size_t)(end - head));
+    size_t first = line != NULL ? (size_t)(line - head) : 0;
+    bool host_needed = memmem(head, first, " HTTP/1.0", 9) == NULL;
     struct seen seen = {0};
     while (line != NULL && ++line < end) {
         const char *stop = memchr(line, '\n', (size_t)(end - line));
@@ -64,7 +66,8 @@ bool framing_is_clear(const char *head, size_t len)
             return false; /* a head without an end never gets here */
         }
         if (*line == '\n' || (*line == '\r' && line + 1 == stop)) {
-            return seen.length + seen.encoding <= 1 && seen.host <= 1;
+            return seen.length + seen.encoding <= 1 && seen.host <= 1 &&
+                   (seen.host == 1 || !host_needed);
         }
         if (!line_is_clear(line, stop, &seen)) {
             return false;

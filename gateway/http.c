@@ -17,6 +17,7 @@
 #include "gateway/framing.h"
 #include "gateway/problem.h"
 #include "gateway/rest.h"
+#include "gateway/trace.h"
 #include "gateway/ws.h"
 
 #include <arpa/inet.h>
@@ -225,8 +226,16 @@ static void on_error_ostream(h2o_filter_t *filter, h2o_req_t *req, h2o_ostream_t
     if (req->res.status >= 400 && type != -1 &&
         memcmp(req->res.headers.entries[type].value.base, "text/plain", 10) == 0) {
         int err = req->res.status == 413 ? ERR_TOO_LARGE : ERR_BAD_JSON;
+        char request_id[TRACE_REQUEST_SIZE];
+        ssize_t came = h2o_find_header_by_str(&req->headers, H2O_STRLIT("x-request-id"), -1);
+        h2o_iovec_t id = came != -1 ? req->headers.entries[came].value : h2o_iovec_init(NULL, 0);
+        trace_request(id.base, id.len, request_id);
+        id = h2o_strdup(&req->pool, request_id, strlen(request_id));
+        h2o_add_header_by_str(&req->pool, &req->res.headers, H2O_STRLIT("x-request-id"), 0, NULL,
+                              id.base, id.len);
         struct problem problem = {
             .err = err,
+            .request_id = request_id,
             .status = req->res.status,
             .detail = err == ERR_TOO_LARGE ? "the body is longer than 1 MiB" : req->res.reason,
         };
