@@ -131,7 +131,7 @@ static inline void join_group(struct instance *in, uint64_t group, uint64_t user
     struct message_fact fact = {.group_id = group,
                                 .user_id = user,
                                 .role = CHAT__ROLE__TYPE__MEMBER,
-                                .joined_at = (int64_t)version,
+                                .joined_at = clock_now_ms() + (int64_t)version,
                                 .whole_history = true,
                                 .version = version};
     CHECK_INT(message_members_apply(in->db, in->arena, &fact, 1, NULL, 0), 0);

@@ -130,7 +130,8 @@ TEST(every_page)
     enum { LAST = 7 };
     fill_group(world, in, 8, 3); /* a neighbour */
     fill_group(world, in, 9, 3);
-    struct message_fact late = {.group_id = 9, .user_id = 2, .role = 1, .version = 2};
+    struct message_fact late = {
+        .group_id = 9, .user_id = 2, .role = 1, .joined_at = NOW_MS + 1, .version = 2};
     CHECK_INT(message_members_apply(in->db, in->arena, &late, 1, NULL, 0), 0); /* sees 4 to 7 */
     fill_group(world, in, 9, LAST - 3);
     fill_group(world, in, 10, 3);
@@ -282,7 +283,8 @@ TEST(what_was_said_before_is_not_there)
 {
     struct world *world = world_new();
     struct instance *in = instance_new();
-    struct message_fact late = {.group_id = 9, .user_id = 2, .role = 1, .version = 2};
+    struct message_fact late = {
+        .group_id = 9, .user_id = 2, .role = 1, .joined_at = NOW_MS + 1, .version = 2};
     Chat__MessageReply reply;
     fill_group(world, in, 9, 1);
     CHECK_INT(message_members_apply(in->db, in->arena, &late, 1, NULL, 0), 0);
@@ -362,7 +364,8 @@ TEST(sync_begins_at_joining)
 {
     struct world *world = world_new();
     struct instance *in = instance_new();
-    struct message_fact late = {.group_id = 9, .user_id = 2, .role = 1, .version = 2};
+    struct message_fact late = {
+        .group_id = 9, .user_id = 2, .role = 1, .joined_at = NOW_MS + 1, .version = 2};
     Chat__SyncReply reply;
     fill_group(world, in, 9, 3);
     CHECK_INT(message_members_apply(in->db, in->arena, &late, 1, NULL, 0), 0);
