@@ -25,6 +25,7 @@
 
 #define LINE_SIZE 4096 /* PIPE_BUF of Linux */
 #define PER_SECOND 20
+#define DEBUG_PER_SECOND 1000 /* who asks for debug wants to see each request */
 #define QUOTES 8
 #define QUOTE_BYTES 500
 #define QUOTE_SIZE (QUOTE_BYTES + 8) /* the quotes, an ellipsis of three bytes, NUL */
@@ -257,15 +258,16 @@ static void line_add_value(struct line *line, const char *key, const char *value
 }
 
 /* Counts the call; true if it may be written, then with what was left out since the last one. */
-static bool site_admit(struct log_site *site, uint32_t *left_out)
+static bool site_admit(struct log_site *site, enum log_level level, uint32_t *left_out)
 {
+    uint32_t most = level == LOG_DEBUG ? DEBUG_PER_SECOND : PER_SECOND;
     int64_t second = clock_mono_ms() / 1000;
     pthread_mutex_lock(&lock);
     if (site->second != second) {
         site->second = second;
         site->count = 0;
     }
-    bool admit = site->count < PER_SECOND;
+    bool admit = site->count < most;
     if (admit) {
         site->count++;
         *left_out = site->suppressed;
@@ -300,7 +302,7 @@ void log_write(struct log_site *site, enum log_level level, const char *event, c
 {
     int saved_errno = errno; /* who logs a failure often looks at errno afterwards */
     uint32_t left_out = 0;
-    if (!site_admit(site, &left_out)) {
+    if (!site_admit(site, level, &left_out)) {
         errno = saved_errno;
         return;
     }

@@ -5,7 +5,8 @@
  *
  * The event is a short fixed text; what varies is key=value pairs in the format. Never tokens,
  * passwords or message text. Repeats of one call site within a second are counted, not written
- * (at most 20 a second from one line; the next one written says how many were left out).
+ * (at most 20 a second from one line, 1,000 at debug; the next one written says how many were
+ * left out).
  * Any thread; the context belongs to the thread.
  */
 #pragma once

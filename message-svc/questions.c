@@ -6,6 +6,8 @@
 #include "message-svc/questions.h"
 
 #include "common/clock.h"
+#include "common/err.h"
+#include "common/log.h"
 #include "common/map.h"
 #include "common/pb.h"
 #include "message-svc/publish.h"
@@ -68,6 +70,10 @@ static int append(void *arg, struct message_held *held)
 static void refuse(void *arg, const struct message_held *held, const struct message_refusal *why)
 {
     struct message_questions *q = arg;
+    log_set_context(&(struct log_context){
+        .traceparent = held->traceparent, .request_id = held->request_id, .user_id = held->user});
+    log_debug("doubt refused", "code=%s", err_code(why->err));
+    log_set_context(NULL);
     message_publish_refusal(q->ctx, held->reply_to, held->call_id, why, held->traceparent,
                             held->request_id);
 }

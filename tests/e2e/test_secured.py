@@ -14,6 +14,7 @@ import threading
 from client import User
 from marks import only
 from server import BUILD, ROOT, Suite, wait_until
+from test_logs import check_traces
 
 
 def use(suite):
@@ -89,12 +90,25 @@ def attempts(suite, other_ca):
     yield Attempt(presence, "holds no CA", REDIS_ADDR=redis + ".gone")
 
 
-def no_warning(suite):
-    """Nobody complains while all is right."""
+def text_of(suite):
+    text = ""
     for daemon in suite.daemons():
         with open(daemon["log"], encoding="utf-8") as log:
-            bad = [line for line in log if "level=warn" in line or "level=error" in line]
-        assert not bad, bad
+            text += log.read()
+    return text
+
+
+def check_logs(suite, attempts):
+    """Nobody complains while all is right, and nobody tells a password, even then."""
+    text = text_of(suite)
+    bad = [line for line in text.splitlines() if "level=warn" in line or "level=error" in line]
+    assert not bad, bad
+    text += "".join(line for attempt in attempts for line in attempt.lines)
+    for daemon in suite.daemons():
+        env = daemon["env"]
+        words = [env.get(name) for name in ("KAFKA_SASL_PASSWORD", "REDIS_PASSWORD", "JWT_SECRET")]
+        words += [env["DATABASE_URL"].split(":")[2].split("@")[0]] if "DATABASE_URL" in env else []
+        assert not [word for word in words if word and word in text], daemon["name"]
 
 
 @only("suite")
@@ -103,6 +117,7 @@ def test_locks_and_who_has_no_key():
         "gateway:KAFKA_SASL_MECHANISM": "PLAIN",
         "auth-svc:KAFKA_SASL_MECHANISM": "SCRAM-SHA-256",
         "presence-svc:PRESENCE_GRACE_SECONDS": "0",
+        "LOG_LEVEL": "debug",
     }
     other = os.path.join(ROOT, "deploy", "local", "tls.sh")
     with Suite(gateways=1, services=1, redis=1, secure=True, **mechanisms) as suite:
@@ -113,4 +128,5 @@ def test_locks_and_who_has_no_key():
             for attempt in tried:
                 attempt.check()
         use(suite)
-        no_warning(suite)
+        check_traces(suite.http(), lambda: text_of(suite))
+        check_logs(suite, tried)
