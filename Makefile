@@ -131,8 +131,9 @@ tidy: $(PROTO_H) $(SCHEMA_H) ## clang-tidy over all sources
 	  clang-tidy --quiet "$$f" -- -std=gnu17 -D_GNU_SOURCE -DH2O_USE_LIBUV=0 $(INCLUDES); done
 
 demo: ## two users, a group, a message, shown hop by hop
+	@deploy/install.sh build
 	@$(MAKE) -s --no-print-directory all
-	@deploy/demo.sh
+	@BUILD=$(B) deploy/demo.sh
 
 clean: ## remove build/
 	rm -rf $(BUILD)
