@@ -227,8 +227,8 @@ static int need_connection(struct mysql_db *db)
         return db->handle != NULL ? 0 : ERR_UNAVAILABLE;
     }
     if (db->handle != NULL && closed_by_server(db)) {
-        log_info("database connection was closed", "db=%s server=%s:%u", db->base.name,
-                 db->url.host, db->url.port);
+        log_debug("database connection was closed", "db=%s server=%s:%u", db->base.name,
+                  db->url.host, db->url.port);
         disconnect(db);
     }
     return db->handle != NULL ? 0 : reconnect(db);

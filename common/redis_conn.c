@@ -360,7 +360,7 @@ bool redis_conn_alive(struct redis_conn *c)
                                  : got < 0 && (errno == EAGAIN || errno == EINTR));
     if (!quiet) { /* the end, or bytes that nobody asked for */
         ERR_clear_error();
-        log_info("redis connection was closed", "server=%s:%s", c->host, c->port);
+        log_debug("redis connection was closed", "server=%s:%s", c->host, c->port);
         redis_conn_close(c);
     }
     return quiet;

@@ -360,6 +360,7 @@ static void unit_run(struct stream *s, struct unit *u)
 {
     uint64_t wait_ms = RETRY_MIN_MS;
     bool ours = true;
+    int last = 0;
     s->batch.unit = u;
     while (ours) {
         int64_t start = clock_mono_us();
@@ -372,8 +373,12 @@ static void unit_run(struct stream *s, struct unit *u)
             break;
         }
         metric_inc(s->retries);
-        LOG_AT(err == ERR_STALE ? LOG_INFO : LOG_WARN, "batch failed, it will be run again",
-               "stream=%s records=%zu err=%s", s->row->group, u->n, err_code(err));
+        LOG_AT(err == last        ? LOG_DEBUG
+               : err == ERR_STALE ? LOG_INFO
+                                  : LOG_WARN,
+               "batch failed, it is run again until it succeeds", "stream=%s records=%zu code=%s",
+               s->row->group, u->n, err_code(err));
+        last = err;
         uv_mutex_lock(&s->lock);
         if (!s->stopping) {
             uv_cond_timedwait(&s->changed, &s->lock, wait_ms * 1000000);
