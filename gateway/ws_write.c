@@ -73,7 +73,7 @@ static void mark_dirty(struct ws *w)
     }
 }
 
-void ws_write_append(struct ws *w, struct frame *f)
+static void enqueue(struct ws *w, struct frame *f)
 {
     if (w->count == w->cap) {
         uint32_t cap = w->cap * 4;
@@ -89,6 +89,11 @@ void ws_write_append(struct ws *w, struct frame *f)
     w->queue[w->count++] = frame_keep(f);
     w->queued += f->len;
     metric_add(w->session.loop->gw->metrics.queue_bytes, f->len);
+}
+
+void ws_write_append(struct ws *w, struct frame *f)
+{
+    enqueue(w, f);
     mark_dirty(w);
 }
 
@@ -144,7 +149,7 @@ static void move_later(struct ws *w)
             w->later_tail = &w->later;
         }
         w->later_bytes -= l->frame->len;
-        ws_write_append(w, l->frame);
+        enqueue(w, l->frame);
         metric_inc(w->session.loop->gw->metrics.frames_out);
         frame_release(l->frame);
         free(l);
@@ -250,11 +255,11 @@ void ws_write_flush_all(struct loop *loop, struct loop_task *task)
 {
     (void)loop;
     struct ws_set *set = (struct ws_set *)task;
-    struct ws *next;
-    for (struct ws *w = set->dirty; w != NULL; w = next) {
+    struct ws *next, *list = set->dirty;
+    set->dirty = NULL; /* who gets more meanwhile is for the next turn */
+    for (struct ws *w = list; w != NULL; w = next) {
         next = w->next_dirty;
         w->dirty = false;
-        set->dirty = next;
         flush(w);
         session_release(&w->session);
     }
