@@ -49,11 +49,7 @@ struct kafka_bus {
     uv_work_t job; /* one at a time */
     bool job_runs;
     int64_t probed_ms;
-    char trouble[256];  /* what a broker, or the way to it, last failed with */
-    int64_t refused_ms; /* since when it is password or certificate; 0: it is not */
-    int refusal;        /* librdkafka's error of the last refusal, */
-    int64_t told_ms;    /* and when that was logged */
-    uint64_t given_up;  /* records, since the last tick; and why */
+    uint64_t given_up; /* records, since the last tick; and why */
     rd_kafka_resp_err_t given_up_err;
     struct kafka_consumer *consumers;
     bool closing;
@@ -92,6 +88,7 @@ int kafka_producer_new(struct kafka_bus *bus, rd_kafka_t **rk_out, char *problem
 void kafka_producer_renew(struct kafka_bus *bus); /* loop, after a fatal error, while no job runs */
 void kafka_handles_make(struct kafka_bus *bus);
 void kafka_handles_destroy(struct kafka_bus *bus);
+bool kafka_was_written(const rd_kafka_message_t *message); /* of a delivery report */
 void kafka_purge(rd_kafka_t *rk); /* gives up what is queued, serves the reports */
 int kafka_send(struct bus *bus, const struct bus_message *message, int32_t partition,
                bus_ack_fn ack, void *arg);
@@ -108,7 +105,7 @@ size_t kafka_fields(rd_kafka_vu_t out[KAFKA_FIELDS_MAX], uint8_t key[16],
 int kafka_topics_make(struct kafka_bus *bus, char *problem, size_t problem_size);
 void kafka_topic_delete(struct kafka_bus *bus, const char *name, int timeout_ms); /* blocks */
 /* First and next offsets of all partitions in `list`: into `offset` of two copies. Blocks. */
-int kafka_offsets(rd_kafka_t *rk, const rd_kafka_topic_partition_list_t *list,
+int kafka_offsets(rd_kafka_t *rk, const rd_kafka_topic_partition_list_t *list, int timeout_ms,
                   rd_kafka_topic_partition_list_t **first_out,
                   rd_kafka_topic_partition_list_t **next_out);
 

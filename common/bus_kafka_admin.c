@@ -20,8 +20,6 @@
 
 #define OPEN_MS 30000
 #define ASK_MS 5000 /* one question */
-#define FIRST_ASK_MS 500
-#define REFUSED_MS 3000 /* a wrong password does not become right */
 #define AGAIN_MS 50
 
 /* ---- What a topic should be ---- */
@@ -173,6 +171,67 @@ static int make_missing(struct kafka_bus *bus, const struct wanted *wanted, size
     return err;
 }
 
+/* ---- Offsets ---- */
+
+/* `which` is a timestamp to Kafka: -2 is the first offset, -1 the next one. */
+static rd_kafka_resp_err_t offsets_try(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list,
+                                       int64_t which, int timeout_ms)
+{
+    for (int i = 0; i < list->cnt; i++) {
+        list->elems[i].offset = which;
+        list->elems[i].err = RD_KAFKA_RESP_ERR_NO_ERROR;
+    }
+    rd_kafka_resp_err_t err = rd_kafka_offsets_for_times(rk, list, timeout_ms);
+    for (int i = 0; i < list->cnt && err == RD_KAFKA_RESP_ERR_NO_ERROR; i++) {
+        err = list->elems[i].err;
+    }
+    return err;
+}
+
+/* A broker may not know yet that it leads a topic that was just made: any error is tried again. */
+static int offsets_at(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, int64_t which,
+                      int64_t end_ms)
+{
+    const struct timespec pause = {.tv_nsec = AGAIN_MS * 1000000L};
+
+    while (true) {
+        int64_t left = end_ms - clock_mono_ms();
+        rd_kafka_resp_err_t err = offsets_try(rk, list, which, left > 0 ? (int)left : 1);
+
+        if (err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+            return 0;
+        }
+        if (clock_mono_ms() + AGAIN_MS >= end_ms) {
+            log_warn("no offsets from kafka", "topic=%s error=%s", list->elems[0].topic,
+                     LOG_Q(rd_kafka_err2str(err)));
+            return ERR_UNAVAILABLE;
+        }
+        nanosleep(&pause, NULL);
+    }
+}
+
+int kafka_offsets(rd_kafka_t *rk, const rd_kafka_topic_partition_list_t *list, int timeout_ms,
+                  rd_kafka_topic_partition_list_t **first_out,
+                  rd_kafka_topic_partition_list_t **next_out)
+{
+    rd_kafka_topic_partition_list_t *first = rd_kafka_topic_partition_list_copy(list);
+    rd_kafka_topic_partition_list_t *next = rd_kafka_topic_partition_list_copy(list);
+    int64_t end = clock_mono_ms() + timeout_ms;
+    int err = offsets_at(rk, first, RD_KAFKA_OFFSET_BEGINNING, end);
+
+    if (err == 0) {
+        err = offsets_at(rk, next, RD_KAFKA_OFFSET_END, end);
+    }
+    if (err != 0) {
+        rd_kafka_topic_partition_list_destroy(first);
+        rd_kafka_topic_partition_list_destroy(next);
+        return err;
+    }
+    *first_out = first;
+    *next_out = next;
+    return 0;
+}
+
 /* ---- Checking ---- */
 
 static const struct rd_kafka_metadata_topic *find(const struct rd_kafka_metadata *metadata,
@@ -227,14 +286,10 @@ static int ask(struct kafka_bus *bus, int timeout_ms, const struct rd_kafka_meta
     rd_kafka_resp_err_t err = rd_kafka_metadata(bus->rk, 1, NULL, metadata_out, timeout_ms);
 
     if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        rd_kafka_poll(bus->rk, 0); /* calls on_error: why */
         snprintf(problem, problem_size, "Kafka does not answer at %s: %s", bus->bootstrap,
-                 bus->trouble[0] != '\0' ? bus->trouble
-                                         : "it closes connections without a word, as when "
-                                           "KAFKA_SECURITY_PROTOCOL is not its listener's");
+                 rd_kafka_err2str(err));
         return ERR_UNAVAILABLE;
     }
-    bus->refused_ms = 0;
     return 0;
 }
 
@@ -270,25 +325,51 @@ static int make_and_check(struct kafka_bus *bus, struct wanted *wanted, size_t n
     return made == 0 ? ERR_UNAVAILABLE : made; /* look again */
 }
 
+/* A leader that the metadata names may not know it yet, and would refuse the first records; one
+ * that tells offsets takes them. */
+static int await_leaders(struct kafka_bus *bus, const struct wanted *wanted, size_t n,
+                         int timeout_ms, char *problem, size_t problem_size)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(16), *first, *next;
+
+    for (size_t i = 0; i < n; i++) {
+        for (int32_t p = 0; p < wanted[i].partitions; p++) {
+            rd_kafka_topic_partition_list_add(list, wanted[i].name, p);
+        }
+    }
+    int err = kafka_offsets(bus->rk, list, timeout_ms, &first, &next);
+    rd_kafka_topic_partition_list_destroy(list);
+    if (err != 0) {
+        snprintf(problem, problem_size, "Kafka at %s has topics without a leader", bus->bootstrap);
+        return err;
+    }
+    rd_kafka_topic_partition_list_destroy(first);
+    rd_kafka_topic_partition_list_destroy(next);
+    return 0;
+}
+
 int kafka_topics_make(struct kafka_bus *bus, char *problem, size_t problem_size)
 {
     struct wanted wanted[TOPIC_COUNT];
     size_t n = wanted_fill(bus, wanted);
     int64_t end = clock_mono_ms() + OPEN_MS;
     struct timespec pause = {.tv_nsec = 0};
-    int ask_ms = FIRST_ASK_MS; /* little at first: between two questions it is seen what is wrong */
     int err;
 
     do {
         int64_t left = end - clock_mono_ms();
 
         nanosleep(&pause, NULL);
-        err = make_and_check(bus, wanted, n, left > ask_ms ? ask_ms : (int)left + 1, problem,
+        err = make_and_check(bus, wanted, n, left > ASK_MS ? ASK_MS : (int)left + 1, problem,
                              problem_size);
         pause.tv_nsec = AGAIN_MS * 1000000L;
-        ask_ms = ask_ms * 2 < ASK_MS ? ask_ms * 2 : ASK_MS;
-    } while (err == ERR_UNAVAILABLE && clock_mono_ms() < end &&
-             (bus->refused_ms == 0 || clock_mono_ms() - bus->refused_ms < REFUSED_MS));
+    } while (err == ERR_UNAVAILABLE && clock_mono_ms() < end);
+    if (err == 0) {
+        int64_t left = end - clock_mono_ms();
+
+        err = await_leaders(bus, wanted, n, left > ASK_MS ? (int)left : ASK_MS, problem,
+                            problem_size);
+    }
     return err == 0 ? note_log_id(bus, ASK_MS, problem, problem_size) : err;
 }
 
@@ -310,65 +391,4 @@ void kafka_topic_delete(struct kafka_bus *bus, const char *name, int timeout_ms)
     rd_kafka_AdminOptions_destroy(options);
     rd_kafka_queue_destroy(queue);
     rd_kafka_DeleteTopic_destroy(topic);
-}
-
-/* ---- Offsets ---- */
-
-/* `which` is a timestamp to Kafka: -2 is the first offset, -1 the next one. */
-static rd_kafka_resp_err_t offsets_try(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list,
-                                       int64_t which, int timeout_ms)
-{
-    for (int i = 0; i < list->cnt; i++) {
-        list->elems[i].offset = which;
-        list->elems[i].err = RD_KAFKA_RESP_ERR_NO_ERROR;
-    }
-    rd_kafka_resp_err_t err = rd_kafka_offsets_for_times(rk, list, timeout_ms);
-    for (int i = 0; i < list->cnt && err == RD_KAFKA_RESP_ERR_NO_ERROR; i++) {
-        err = list->elems[i].err;
-    }
-    return err;
-}
-
-/* A broker may not know yet that it leads a topic that was just made: any error is tried again. */
-static int offsets_at(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, int64_t which,
-                      int64_t end_ms)
-{
-    const struct timespec pause = {.tv_nsec = AGAIN_MS * 1000000L};
-
-    while (true) {
-        int64_t left = end_ms - clock_mono_ms();
-        rd_kafka_resp_err_t err = offsets_try(rk, list, which, left > 0 ? (int)left : 1);
-
-        if (err == RD_KAFKA_RESP_ERR_NO_ERROR) {
-            return 0;
-        }
-        if (clock_mono_ms() + AGAIN_MS >= end_ms) {
-            log_warn("no offsets from kafka", "topic=%s error=%s", list->elems[0].topic,
-                     LOG_Q(rd_kafka_err2str(err)));
-            return ERR_UNAVAILABLE;
-        }
-        nanosleep(&pause, NULL);
-    }
-}
-
-int kafka_offsets(rd_kafka_t *rk, const rd_kafka_topic_partition_list_t *list,
-                  rd_kafka_topic_partition_list_t **first_out,
-                  rd_kafka_topic_partition_list_t **next_out)
-{
-    rd_kafka_topic_partition_list_t *first = rd_kafka_topic_partition_list_copy(list);
-    rd_kafka_topic_partition_list_t *next = rd_kafka_topic_partition_list_copy(list);
-    int64_t end = clock_mono_ms() + BUS_WAIT_MS;
-    int err = offsets_at(rk, first, RD_KAFKA_OFFSET_BEGINNING, end);
-
-    if (err == 0) {
-        err = offsets_at(rk, next, RD_KAFKA_OFFSET_END, end);
-    }
-    if (err != 0) {
-        rd_kafka_topic_partition_list_destroy(first);
-        rd_kafka_topic_partition_list_destroy(next);
-        return err;
-    }
-    *first_out = first;
-    *next_out = next;
-    return 0;
 }

@@ -115,7 +115,7 @@ int kafka_read(const struct bus_consumer *base, enum bus_from from,
         return err;
     }
     rd_kafka_topic_partition_list_t *list = all_parts(c);
-    err = kafka_offsets(c->rk, list, &first, &next);
+    err = kafka_offsets(c->rk, list, BUS_WAIT_MS, &first, &next);
     rd_kafka_topic_partition_list_destroy(list);
     if (err == 0) {
         err = begin_at(c, from == BUS_FROM_FIRST ? first : next, next);

@@ -8,7 +8,6 @@
  */
 #include "common/bus_kafka.h"
 
-#include "common/clock.h"
 #include "common/err.h"
 #include "common/log.h"
 
@@ -19,7 +18,6 @@
 #define REPLIES_MAX 1024 /* handles of reply topics */
 #define PURGE_POLLS 100  /* of POLL_MS each */
 #define POLL_MS 10
-#define TELL_MS 30000 /* between two lines about the same refusal */
 
 static struct kafka_bus *kafka(const struct bus *bus)
 {
@@ -51,14 +49,27 @@ static enum topic topic_of(const struct kafka_bus *bus, const rd_kafka_topic_t *
     return TOPIC_REPLY;
 }
 
+/*
+ * A success without an offset is none. When a broker that is just becoming a partition's leader
+ * refuses this producer's first batches there but takes a later one of those under way, it cannot
+ * see the gap (it knows no sequence number yet), and librdkafka takes the later batch's
+ * acknowledgement for that of the earlier ones, which are nowhere. Seen with topics just made.
+ */
+bool kafka_was_written(const rd_kafka_message_t *message)
+{
+    return message->err == RD_KAFKA_RESP_ERR_NO_ERROR && message->offset >= 0;
+}
+
 static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque)
 {
     struct kafka_bus *bus = opaque;
     struct kafka_ack *ack = message->_private;
+    int err = ERR_UNAVAILABLE;
 
     (void)rk;
-    if (message->err == 0) {
+    if (kafka_was_written(message)) {
         atomic_store_explicit(&bus->connected, true, memory_order_relaxed);
+        err = 0;
     } else {
         enum topic topic = topic_of(bus, message->rkt);
 
@@ -71,30 +82,9 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *message, void 
         }
     }
     if (ack != NULL) {
-        ack->fn(ack->arg, message->err == 0 ? 0 : ERR_UNAVAILABLE);
+        ack->fn(ack->arg, err);
         free(ack);
     }
-}
-
-/* librdkafka tries again by itself, several times a second. */
-static void note_refusal(struct kafka_bus *bus, int err, const char *reason)
-{
-    int64_t now = clock_mono_ms();
-
-    if (strstr(reason, "certificate verify failed") != NULL) {
-        snprintf(bus->trouble, sizeof(bus->trouble),
-                 "the certificate of %.*s is not accepted: not signed by KAFKA_SSL_CA_FILE, or "
-                 "expired, or made for another name",
-                 (int)strcspn(reason, " ") - 1, reason);
-    } else {
-        snprintf(bus->trouble, sizeof(bus->trouble), "%s", reason);
-    }
-    if (err != bus->refusal || now - bus->told_ms >= TELL_MS) {
-        log_warn("no way into kafka", "error=%s", LOG_Q(bus->trouble));
-        bus->refusal = err;
-        bus->told_ms = now;
-    }
-    bus->refused_ms = bus->refused_ms == 0 ? now : bus->refused_ms;
 }
 
 static void on_error(rd_kafka_t *rk, int err, const char *reason, void *opaque)
@@ -110,16 +100,13 @@ static void on_error(rd_kafka_t *rk, int err, const char *reason, void *opaque)
         break;
     case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
         atomic_store(&bus->connected, false);
-        if (bus->refusal == 0) { /* else it is known why */
-            log_warn("kafka is out of reach", "error=%s", LOG_Q(reason));
-        }
+        log_warn("kafka is out of reach", "error=%s", LOG_Q(reason));
         break;
     case RD_KAFKA_RESP_ERR__AUTHENTICATION:
     case RD_KAFKA_RESP_ERR__SSL:
-        note_refusal(bus, err, reason);
+        log_warn("kafka refuses us", "error=%s", LOG_Q(reason));
         break;
     default: /* it is retried */
-        snprintf(bus->trouble, sizeof(bus->trouble), "%s", reason);
         log_debug("kafka error", "error=%s", LOG_Q(reason));
     }
 }
@@ -156,6 +143,23 @@ int kafka_producer_new(struct kafka_bus *bus, rd_kafka_t **rk_out, char *problem
     return kafka_client_new(RD_KAFKA_PRODUCER, conf, rk_out, problem, problem_size);
 }
 
+/* An event of a conversation is never given up: it would leave a hole before later ones that went
+ * through, and readers that keep the highest offset would drop it when it is sent again. */
+static rd_kafka_topic_conf_t *topic_conf(rd_kafka_t *rk, enum topic topic)
+{
+    rd_kafka_topic_conf_t *conf = NULL;
+    char text[128];
+
+    if (topic == TOPIC_EVENTS_MESSAGE) {
+        conf = rd_kafka_default_topic_conf_dup(rk);
+        if (rd_kafka_topic_conf_set(conf, "message.timeout.ms", "0", text, sizeof(text)) !=
+            RD_KAFKA_CONF_OK) {
+            log_warn("setting refused", "error=%s", LOG_Q(text));
+        }
+    }
+    return conf;
+}
+
 void kafka_handles_make(struct kafka_bus *bus)
 {
     for (int t = 0; t < TOPIC_COUNT; t++) {
@@ -163,7 +167,7 @@ void kafka_handles_make(struct kafka_bus *bus)
 
         if (t != TOPIC_REPLY) {
             kafka_topic_name(bus, (enum topic)t, NULL, name);
-            bus->topics[t] = rd_kafka_topic_new(bus->rk, name, NULL);
+            bus->topics[t] = rd_kafka_topic_new(bus->rk, name, topic_conf(bus->rk, (enum topic)t));
         }
     }
 }

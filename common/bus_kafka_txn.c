@@ -25,8 +25,10 @@ struct kafka_txn {
     struct bus_txn base;
     rd_kafka_t *rk; /* NULL: to be made */
     rd_kafka_topic_t *topics[TOPIC_COUNT];
-    bool ready;                                       /* init_transactions is through */
-    bool fenced;                                      /* for good */
+    bool ready;  /* init_transactions is through */
+    bool fenced; /* for good */
+    bool hole;   /* a record of the open transaction is not in the log; why */
+    rd_kafka_resp_err_t hole_err;
     enum { STEP_NONE, STEP_ABORT, STEP_COMMIT } step; /* how the open transaction is to end */
 };
 
@@ -63,6 +65,18 @@ static void on_error(rd_kafka_t *rk, int err, const char *reason, void *opaque)
     log_debug("kafka publisher", "error=%s", LOG_Q(reason)); /* calls say what matters */
 }
 
+/* While a transaction is flushed, on the publisher's thread. */
+static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque)
+{
+    struct kafka_txn *txn = opaque;
+
+    (void)rk;
+    if (!txn->hole && !kafka_was_written(message)) {
+        txn->hole = true;
+        txn->hole_err = message->err;
+    }
+}
+
 static int make(struct kafka_txn *txn, char *problem, size_t problem_size)
 {
     char id[KAFKA_NAME_MAX];
@@ -88,6 +102,8 @@ static int make(struct kafka_txn *txn, char *problem, size_t problem_size)
         rd_kafka_conf_destroy(conf);
         return ERR_INVALID;
     }
+    rd_kafka_conf_set_opaque(conf, txn);
+    rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
     rd_kafka_conf_set_error_cb(conf, on_error);
     return kafka_client_new(RD_KAFKA_PRODUCER, conf, &txn->rk, problem, problem_size);
 }
@@ -220,6 +236,19 @@ static int put(struct kafka_txn *txn, const struct bus_message *m, int64_t end_m
     return judge(txn, error, "produce");
 }
 
+/* Before the commit, which would not notice a hole. */
+static int flush(struct kafka_txn *txn, int64_t end_ms)
+{
+    int64_t left = end_ms - clock_mono_ms();
+    rd_kafka_resp_err_t err = rd_kafka_flush(txn->rk, left > 0 ? (int)left : 1);
+
+    if (err != RD_KAFKA_RESP_ERR_NO_ERROR && !txn->hole) {
+        txn->hole = true;
+        txn->hole_err = err;
+    }
+    return txn->hole ? ERR_UNAVAILABLE : 0;
+}
+
 static int attempt(struct kafka_txn *txn, const struct bus_message *messages, size_t n,
                    int64_t end_ms)
 {
@@ -230,13 +259,21 @@ static int attempt(struct kafka_txn *txn, const struct bus_message *messages, si
         return err;
     }
     txn->step = STEP_COMMIT;
+    txn->hole = false;
     for (size_t i = 0; i < n && err == 0; i++) {
         err = put(txn, &messages[i], end_ms);
+    }
+    if (err == 0) {
+        err = flush(txn, end_ms);
     }
     if (err != 0 && txn->rk != NULL) {
         txn->step = STEP_ABORT;
     }
     int settled = settle(txn, end_ms, &committed);
+    if (txn->hole && !txn->fenced) { /* else the fence has told */
+        log_warn("publishing failed", "name=%s step=flush error=%s", txn->base.name,
+                 LOG_Q(rd_kafka_err2str(txn->hole_err)));
+    }
     if (err == 0) {
         err = settled;
     }
