@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * Text that users write: is it UTF-8, how many characters has it, what does it look like without
- * regard to case. Pure; any thread. The only owner of utf8proc.
+ * regard to case. Pure; any thread. The owner of utf8proc, with auth-svc/text, which asks it for
+ * the categories of characters.
  */
 #pragma once
 
