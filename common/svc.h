@@ -72,6 +72,9 @@ struct svc {
     const struct svc_stream *streams; /* ends with {0} (group NULL); NULL: none */
     int fast_workers;                 /* 0: 4 */
     int64_t default_admin_port;
+    /* What the rows of its settings cannot say (one that another one needs), before anything is
+     * opened. ERR_INVALID with a sentence in problem. NULL: nothing. Main thread. */
+    int (*check)(const void *own_settings, bool standalone, char *problem, size_t problem_size);
     /*
      * start: after settings, bus and database are there, before the first record; on the loop's
      * thread. Returns 0, or ERR_* with a sentence in problem. stop begins the drain: finish, then

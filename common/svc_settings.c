@@ -266,7 +266,10 @@ int svc_settings_load(const struct svc *svc, bool standalone, struct svc_setting
     if (s->admin_bind[0] == '\0') {
         s->admin_bind = s->bind;
     }
-    return err != 0 ? err : settle_secret(svc, standalone, s, problem, size);
+    if (err == 0) {
+        err = settle_secret(svc, standalone, s, problem, size);
+    }
+    return err == 0 && svc->check != NULL ? svc->check(own, standalone, problem, size) : err;
 }
 
 void svc_settings_help(const char *program, const struct svc *const *services, size_t n)

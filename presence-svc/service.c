@@ -40,6 +40,17 @@ static int open_redis(const struct presence_settings *s, struct presence_store *
                                      problem, problem_size);
 }
 
+static int check_settings(const void *own, bool standalone, char *problem, size_t problem_size)
+{
+    const struct presence_settings *s = own;
+
+    if (s->redis_addr[0] == '\0' && !standalone) {
+        snprintf(problem, problem_size, "REDIS_ADDR must be set (host:port[,host:port...])");
+        return ERR_INVALID;
+    }
+    return 0;
+}
+
 /* Waits for servers that are still coming up. An instance that cannot reach them must not take
  * partitions from those that can. */
 static int await_redis(struct presence_store *store, char *problem, size_t problem_size)
@@ -66,10 +77,6 @@ static int check_redis(struct svc_ctx *ctx, char *problem, size_t problem_size)
     const struct presence_settings *s = svc_settings(ctx);
     struct presence_store *store;
 
-    if (s->redis_addr[0] == '\0') {
-        snprintf(problem, problem_size, "REDIS_ADDR must name the Redis servers, host:port[,…].");
-        return ERR_INVALID;
-    }
     int err = open_redis(s, &store, problem, problem_size);
     if (err == 0) {
         err = await_redis(store, problem, problem_size);
@@ -208,6 +215,7 @@ const struct svc presence_svc = {
     .settings_size = sizeof(struct presence_settings),
     .streams = streams,
     .default_admin_port = 9184,
+    .check = check_settings,
     .start = start,
     .free = free_state,
     .worker_start = worker_start,

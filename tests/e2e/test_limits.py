@@ -172,8 +172,16 @@ def test_wrong_settings_stop_the_start_with_one_sentence():
         assert done.returncode == 1, (env, done)
         said = [line for line in done.stderr.splitlines() if not line.startswith("ts=")]
         assert len(said) == 1 and name in said[0], (env, done.stderr)
-    for daemon, name in [("gateway", "KAFKA_BOOTSTRAP_SERVERS"), ("auth-svc", "KAFKA_BOOTSTRAP_SERVERS")]:
-        done = subprocess.run([f"{BUILD}/{daemon}"], env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, timeout=60)
+    kafka = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+    for daemon, env, name in [
+        ("gateway", {}, "KAFKA_BOOTSTRAP_SERVERS"),
+        ("auth-svc", {}, "KAFKA_BOOTSTRAP_SERVERS"),
+        ("message-svc", kafka, "DATABASE_URL"),
+        ("presence-svc", kafka, "REDIS_ADDR"),
+    ]:
+        done = subprocess.run(
+            [f"{BUILD}/{daemon}"], env={"PATH": os.environ["PATH"], **env}, capture_output=True, text=True, timeout=60
+        )
         assert done.returncode == 1 and name in done.stderr, done
     done = subprocess.run(
         [f"{BUILD}/auth-svc"],
