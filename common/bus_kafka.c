@@ -48,15 +48,39 @@ int kafka_conf_set(rd_kafka_conf_t *conf, char *problem, size_t problem_size,
     return 0;
 }
 
-/* What matters of it comes as an error too, and is logged where it is dealt with. */
+/* Comes as an error too, and is logged where that is dealt with; or is tried again in silence. */
+static bool is_told_elsewhere(const char *facility)
+{
+    static const char *const words[] = {"FAIL", "ERROR", "GETPID", "SSL"};
+
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        if (strcmp(facility, words[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* On librdkafka's threads, which serve no service: the client's name says whose it is. */
 static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
-    (void)rk;
-    if (level <= 4) { /* syslog's LOG_WARNING */
-        log_info("kafka", "facility=%s text=%s", facility, LOG_Q(text));
+    if (level <= 4 && !is_told_elsewhere(facility)) { /* syslog's LOG_WARNING */
+        log_info("kafka", "client=%s facility=%s text=%s", rd_kafka_name(rk), facility,
+                 LOG_Q(text));
     } else {
-        log_debug("kafka", "facility=%s text=%s", facility, LOG_Q(text));
+        log_debug("kafka", "client=%s facility=%s text=%s", rd_kafka_name(rk), facility,
+                  LOG_Q(text));
     }
+}
+
+static int check_ca_file(const struct kafka_bus *bus, char *problem, size_t problem_size)
+{
+    if (bus->ssl_ca_file != NULL && access(bus->ssl_ca_file, R_OK) != 0) {
+        snprintf(problem, problem_size, "KAFKA_SSL_CA_FILE \"%s\" cannot be read: %s",
+                 bus->ssl_ca_file, strerror(errno));
+        return ERR_INVALID;
+    }
+    return 0;
 }
 
 rd_kafka_conf_t *kafka_conf_new(const struct kafka_bus *bus, char *problem, size_t problem_size)
@@ -174,6 +198,9 @@ static void probe_after(uv_work_t *job, int status)
 
     (void)status;
     bus->job_runs = false;
+    if (atomic_load(&bus->connected)) {
+        bus->refusal = 0;
+    }
 }
 
 static void probe(struct kafka_bus *bus, int64_t now)
@@ -400,8 +427,11 @@ int bus_kafka_open(uv_loop_t *loop, const struct bus_options *options, struct bu
                    char *problem, size_t problem_size)
 {
     struct kafka_bus *bus = bus_new(loop, options);
-    int err = kafka_producer_new(bus, &bus->rk, problem, problem_size);
+    int err = check_ca_file(bus, problem, problem_size);
 
+    if (err == 0) {
+        err = kafka_producer_new(bus, &bus->rk, problem, problem_size);
+    }
     if (err != 0) {
         bus_free(bus);
         return err;

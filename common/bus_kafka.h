@@ -49,7 +49,11 @@ struct kafka_bus {
     uv_work_t job; /* one at a time */
     bool job_runs;
     int64_t probed_ms;
-    uint64_t given_up; /* records, since the last tick; and why */
+    char trouble[256];  /* what a broker, or the way to it, last failed with */
+    int64_t refused_ms; /* since when it is password or certificate; 0: it is not */
+    int refusal;        /* librdkafka's error of the last refusal, */
+    int64_t told_ms;    /* and when that was logged */
+    uint64_t given_up;  /* records, since the last tick; and why */
     rd_kafka_resp_err_t given_up_err;
     struct kafka_consumer *consumers;
     bool closing;

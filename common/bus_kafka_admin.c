@@ -20,6 +20,8 @@
 
 #define OPEN_MS 30000
 #define ASK_MS 5000 /* one question */
+#define FIRST_ASK_MS 500
+#define REFUSED_MS 3000 /* a wrong password does not become right */
 #define AGAIN_MS 50
 
 /* ---- What a topic should be ---- */
@@ -286,10 +288,14 @@ static int ask(struct kafka_bus *bus, int timeout_ms, const struct rd_kafka_meta
     rd_kafka_resp_err_t err = rd_kafka_metadata(bus->rk, 1, NULL, metadata_out, timeout_ms);
 
     if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        rd_kafka_poll(bus->rk, 0); /* calls on_error: why */
         snprintf(problem, problem_size, "Kafka does not answer at %s: %s", bus->bootstrap,
-                 rd_kafka_err2str(err));
+                 bus->trouble[0] != '\0' ? bus->trouble
+                                         : "it closes connections without a word, as when "
+                                           "KAFKA_SECURITY_PROTOCOL is not its listener's");
         return ERR_UNAVAILABLE;
     }
+    bus->refused_ms = 0;
     return 0;
 }
 
@@ -354,16 +360,19 @@ int kafka_topics_make(struct kafka_bus *bus, char *problem, size_t problem_size)
     size_t n = wanted_fill(bus, wanted);
     int64_t end = clock_mono_ms() + OPEN_MS;
     struct timespec pause = {.tv_nsec = 0};
+    int ask_ms = FIRST_ASK_MS; /* little at first: between two questions it is seen what is wrong */
     int err;
 
     do {
         int64_t left = end - clock_mono_ms();
 
         nanosleep(&pause, NULL);
-        err = make_and_check(bus, wanted, n, left > ASK_MS ? ASK_MS : (int)left + 1, problem,
+        err = make_and_check(bus, wanted, n, left > ask_ms ? ask_ms : (int)left + 1, problem,
                              problem_size);
         pause.tv_nsec = AGAIN_MS * 1000000L;
-    } while (err == ERR_UNAVAILABLE && clock_mono_ms() < end);
+        ask_ms = ask_ms * 2 < ASK_MS ? ask_ms * 2 : ASK_MS;
+    } while (err == ERR_UNAVAILABLE && clock_mono_ms() < end &&
+             (bus->refused_ms == 0 || clock_mono_ms() - bus->refused_ms < REFUSED_MS));
     if (err == 0) {
         int64_t left = end - clock_mono_ms();
 

@@ -8,6 +8,7 @@
  */
 #include "common/bus_kafka.h"
 
+#include "common/clock.h"
 #include "common/err.h"
 #include "common/log.h"
 
@@ -18,6 +19,7 @@
 #define REPLIES_MAX 1024 /* handles of reply topics */
 #define PURGE_POLLS 100  /* of POLL_MS each */
 #define POLL_MS 10
+#define TELL_MS 30000 /* between two lines about the same refusal */
 
 static struct kafka_bus *kafka(const struct bus *bus)
 {
@@ -87,6 +89,27 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *message, void 
     }
 }
 
+/* librdkafka tries again by itself, several times a second. */
+static void note_refusal(struct kafka_bus *bus, int err, const char *reason)
+{
+    int64_t now = clock_mono_ms();
+
+    if (strstr(reason, "certificate verify failed") != NULL) {
+        snprintf(bus->trouble, sizeof(bus->trouble),
+                 "the certificate of %.*s is not accepted: not signed by KAFKA_SSL_CA_FILE, or "
+                 "expired, or made for another name",
+                 (int)strcspn(reason, " ") - 1, reason);
+    } else {
+        snprintf(bus->trouble, sizeof(bus->trouble), "%s", reason);
+    }
+    if (err != bus->refusal || now - bus->told_ms >= TELL_MS) {
+        log_warn("no way into kafka", "error=%s", LOG_Q(bus->trouble));
+        bus->refusal = err;
+        bus->told_ms = now;
+    }
+    bus->refused_ms = bus->refused_ms == 0 ? now : bus->refused_ms;
+}
+
 static void on_error(rd_kafka_t *rk, int err, const char *reason, void *opaque)
 {
     struct kafka_bus *bus = opaque;
@@ -100,13 +123,16 @@ static void on_error(rd_kafka_t *rk, int err, const char *reason, void *opaque)
         break;
     case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
         atomic_store(&bus->connected, false);
-        log_warn("kafka is out of reach", "error=%s", LOG_Q(reason));
+        if (bus->refusal == 0) { /* else it is known why */
+            log_warn("kafka is out of reach", "error=%s", LOG_Q(reason));
+        }
         break;
     case RD_KAFKA_RESP_ERR__AUTHENTICATION:
     case RD_KAFKA_RESP_ERR__SSL:
-        log_warn("kafka refuses us", "error=%s", LOG_Q(reason));
+        note_refusal(bus, err, reason);
         break;
     default: /* it is retried */
+        snprintf(bus->trouble, sizeof(bus->trouble), "%s", reason);
         log_debug("kafka error", "error=%s", LOG_Q(reason));
     }
 }
