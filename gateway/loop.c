@@ -28,9 +28,13 @@ void loop_post(struct loop *loop, struct loop_post *post)
     h2o_multithread_send_message(&loop->engine->receiver, (h2o_multithread_message_t *)post);
 }
 
+/* As H2O_STRUCT_FROM_MEMBER, through void: clang takes its cast for a misaligned one. */
+#define ENGINE_OF(member, p)                                                                       \
+    ((struct loop_engine *)(void *)((char *)(p)-offsetof(struct loop_engine, member)))
+
 static void on_posts(h2o_multithread_receiver_t *receiver, h2o_linklist_t *messages)
 {
-    struct loop_engine *e = H2O_STRUCT_FROM_MEMBER(struct loop_engine, receiver, receiver);
+    struct loop_engine *e = ENGINE_OF(receiver, receiver);
     struct loop *loop = e->context.storage.entries[0].data;
     while (!h2o_linklist_is_empty(messages)) {
         h2o_linklist_t *link = messages->next;
@@ -58,7 +62,7 @@ void loop_later(struct loop *loop, struct loop_task *task)
 
 static void on_turn_end(h2o_timeout_entry_t *entry)
 {
-    struct loop_engine *e = H2O_STRUCT_FROM_MEMBER(struct loop_engine, turn_entry, entry);
+    struct loop_engine *e = ENGINE_OF(turn_entry, entry);
     struct loop *loop = e->context.storage.entries[0].data;
     struct loop_task *task = e->tasks;
     e->tasks = NULL;
@@ -73,7 +77,7 @@ static void on_turn_end(h2o_timeout_entry_t *entry)
 
 static void on_second(h2o_timeout_entry_t *entry)
 {
-    struct loop_engine *e = H2O_STRUCT_FROM_MEMBER(struct loop_engine, second_entry, entry);
+    struct loop_engine *e = ENGINE_OF(second_entry, entry);
     struct loop *loop = e->context.storage.entries[0].data;
     h2o_timeout_link(e->context.loop, &e->second, &e->second_entry);
     ws_tick(loop);
