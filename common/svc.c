@@ -491,7 +491,12 @@ static void run(void *arg)
     log_set_service(ctx->svc->name);
     int err = start_all(ctx, problem, sizeof(problem));
     if (err != 0) {
-        /* Nothing is served yet and the process ends: what was opened ends with it. */
+        /* Nothing is served yet and the process ends: what was opened ends with it. In standalone
+         * several services may fail for one reason: the first one tells it. */
+        static atomic_flag told = ATOMIC_FLAG_INIT;
+        while (atomic_flag_test_and_set(&told)) {
+            pause();
+        }
         log_error("cannot start", "problem=%s",
                   LOG_Q(problem[0] == '\0' ? err_title(err) : problem));
         fprintf(stderr, "%s: %s\n", ctx->svc->name, problem[0] == '\0' ? err_title(err) : problem);
