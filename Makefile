@@ -19,7 +19,7 @@ O        := $(B)/obj
 # per file, but not for what runs long and should be seen while it does.
 ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j$(shell nproc)
-ifeq ($(filter run suite test unit check fuzz demo lint,$(MAKECMDGOALS)),)
+ifeq ($(filter run suite test unit check e2e fuzz demo lint,$(MAKECMDGOALS)),)
 MAKEFLAGS += --output-sync=target
 endif
 endif
@@ -83,11 +83,11 @@ H_FILES        := $(wildcard common/*.h $(DAEMONS:%=%/*.h) tests/*/*.h tests/uni
 
 # ---- What to ask for -----------------------------------------------------------------------------
 
-.PHONY: help all run suite test unit check fuzz lint format tidy demo clean tests fuzzers FORCE
+.PHONY: help all run suite test unit check e2e fuzz lint format tidy demo clean tests fuzzers FORCE
 
 help: ## this list
 	@echo "make <target> [SAN=address,undefined | SAN=thread] [CC=gcc | clang]"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 12
 
 all: $(PROGRAMS) ## the five daemons and standalone, under build/
 
@@ -110,10 +110,15 @@ unit: ## build and run the unit tests
 	@$(MAKE) -s --no-print-directory $(UNIT_TESTS)
 	@BUILD=$(B) tests/unit/run.sh
 
-check: ## what CI runs: test, then the unit tests under the sanitizers
+check: ## test, then the unit tests and the end-to-end tests of standalone under the sanitizers
 	@$(MAKE) -s --no-print-directory test
 	@$(MAKE) -s --no-print-directory SAN=address,undefined unit
 	@$(MAKE) -s --no-print-directory SAN=thread unit
+	@$(MAKE) -s --no-print-directory SAN=address,undefined e2e
+	@$(MAKE) -s --no-print-directory SAN=thread e2e
+
+e2e: all ## build standalone and the daemons, run the end-to-end tests on standalone
+	@BUILD=$(B) tests/e2e/run.py standalone
 
 fuzz: ## fuzz each target of tests/fuzz for FUZZ_SECONDS (60), with clang and libFuzzer
 	@$(MAKE) -s --no-print-directory BUILD=$(BUILD)/fuzz CC=clang SAN=address,undefined \
@@ -193,13 +198,16 @@ $(foreach d,$(LIBRARIES),$(eval $(call library,$d)))
 # $(1): objects and archives; $(2): more libraries
 link = mkdir -p $(@D) && $(CC) $(BASE) $(CFLAGS) $(LDFLAGS_) -o $@ -Wl,--start-group $(1) -Wl,--end-group $(2) $(LIBS)
 
+# ThreadSanitizer does not know the C11 threads of librdkafka.
+SHIM := $(if $(findstring thread,$(SAN)),$(O)/tests/sanitizers/c11_threads.o)
+
 define daemon
-$(B)/$(1): $(O)/$(1)/main.o $(filter $(B)/$(1).a,$(ALL_ARCHIVES)) $(COMMON)
+$(B)/$(1): $(O)/$(1)/main.o $(filter $(B)/$(1).a,$(ALL_ARCHIVES)) $(COMMON) $(SHIM)
 	$$(info LD $$@)@$$(call link,$$(filter %.o %.a,$$^),$(if $(filter gateway,$(1)),$(H2O_LIBS)))
 endef
 $(foreach d,$(DAEMONS),$(eval $(call daemon,$d)))
 
-$(B)/standalone: $(O)/gateway/standalone.o $(ALL_ARCHIVES) $(COMMON)
+$(B)/standalone: $(O)/gateway/standalone.o $(ALL_ARCHIVES) $(COMMON) $(SHIM)
 	$(info LD $@)@$(call link,$(filter %.o %.a,$^),$(H2O_LIBS))
 
 # A unit test is its object and whatever it pulls from the folder that it tests.
@@ -209,7 +217,7 @@ $(filter $(B)/tests/unit/$(1)/%,$(UNIT_TESTS)): $(B)/%: $(O)/%.o $(filter $(B)/$
 endef
 $(foreach d,$(sort $(notdir $(patsubst %/,%,$(dir $(UNIT_SOURCES))))),$(eval $(call unit_folder,$d)))
 
-$(SUITE_TESTS): $(B)/%: $(O)/%.o $(ALL_ARCHIVES) $(COMMON)
+$(SUITE_TESTS): $(B)/%: $(O)/%.o $(ALL_ARCHIVES) $(COMMON) $(SHIM)
 	@$(call link,$(filter %.o %.a,$^),$(H2O_LIBS))
 
 # With LIBFUZZER its main fuzzes (make fuzz); else ours replays the corpus (make test).

@@ -7,6 +7,7 @@ loopback, its data in a folder that is removed, and ended by pid.
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -22,6 +23,28 @@ NO_KAFKA = 75  # exit code of deploy/local: Kafka cannot be had here
 
 # What the tests would otherwise run into; tests of the limits set their own.
 ROOMY = {"RATE_LIMIT_AUTH": "0", "RATE_LIMIT_USER": "0", "RATE_LIMIT_FRAMES": "0"}
+
+# A build with SAN=… stops at its first report. The caller's own options win.
+SUPPRESSIONS = os.path.join(ROOT, "tests", "sanitizers")
+SANITIZERS = {
+    "ASAN_OPTIONS": "halt_on_error=1:detect_leaks=1",
+    "LSAN_OPTIONS": f"suppressions={SUPPRESSIONS}/lsan.supp:print_suppressions=0",
+    "TSAN_OPTIONS": f"halt_on_error=1:suppressions={SUPPRESSIONS}/tsan.supp",
+    "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+}
+for _name, _value in SANITIZERS.items():
+    os.environ[_name] = f"{_value}:{os.environ.get(_name, '')}"
+REPORT = re.compile(r"(ERROR|WARNING): \w+Sanitizer|: runtime error: ")
+
+
+def sanitizer_reports(path):
+    """How many reports the log has; their text is printed."""
+    with open(path, encoding="utf-8", errors="replace") as f:
+        lines = f.readlines()
+    found = [i for i, line in enumerate(lines) if REPORT.search(line)]
+    for i in found:
+        print(f"  {path}, line {i + 1}:\n{''.join(lines[i : i + 40])}")
+    return len(found)
 
 
 def free_port():
@@ -109,7 +132,9 @@ class Standalone:
         code = 0
         if self.process is not None and self.process.poll() is None:
             code = self.stop()
-        if keep:
+        if os.path.exists(os.path.join(self.dir, "log")) and sanitizer_reports(os.path.join(self.dir, "log")):
+            code = code or 1
+        if keep or code != 0:
             print(f"  the data and log are kept in {self.dir}")
         else:
             shutil.rmtree(self.dir, ignore_errors=True)
@@ -182,12 +207,16 @@ class Suite:
         return text
 
     def close(self, keep=False):
-        done = subprocess.run([self.script, "stop", self.dir], capture_output=True, text=True)
-        if keep:
+        code = subprocess.run([self.script, "stop", self.dir], capture_output=True, text=True).returncode
+        folder = os.path.join(self.dir, "log")
+        names = os.listdir(folder) if os.path.isdir(folder) else []
+        if sum(sanitizer_reports(os.path.join(folder, name)) for name in names):
+            code = code or 1
+        if keep or code != 0:
             print(f"  the data and logs are kept in {self.dir}")
         else:
             shutil.rmtree(self.dir, ignore_errors=True)
-        return done.returncode
+        return code
 
     def __enter__(self):
         return self.start()
