@@ -18,7 +18,7 @@
 #include <stdint.h>
 #include <uv.h>
 
-#define BUS_RECORD_MAX (1024 * 1024) /* bytes of one value */
+#define BUS_RECORD_MAX 1048576 /* bytes of one value */
 
 struct bus;
 struct bus_consumer;

@@ -27,10 +27,10 @@
 /* ---- What a topic should be ---- */
 
 struct wanted {
-    char name[KAFKA_NAME_MAX];
     enum topic topic;
     int32_t partitions;
     bool missing;
+    char name[KAFKA_NAME_MAX];
 };
 
 static size_t wanted_fill(const struct kafka_bus *bus, struct wanted out[TOPIC_COUNT])

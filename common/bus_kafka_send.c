@@ -288,7 +288,7 @@ size_t kafka_fields(rd_kafka_vu_t out[KAFKA_FIELDS_MAX], uint8_t key[16],
     out[n].vtype = RD_KAFKA_VTYPE_MSGFLAGS;
     out[n++].u.i = RD_KAFKA_MSG_F_COPY;
     out[n].vtype = RD_KAFKA_VTYPE_VALUE;
-    out[n].u.mem.ptr = (void *)(uintptr_t)message->value;
+    out[n].u.mem.ptr = (void *)message->value;
     out[n++].u.mem.size = message->len;
     if (message->topic != TOPIC_REPLY) { /* compacted topics take no record without one */
         put_u64(key, message->key.a);

@@ -15,11 +15,11 @@
 
 #include <pthread.h>
 
-#define LOCAL_BYTES_MAX (64 * 1024 * 1024L) /* of all records of a world */
+#define LOCAL_BYTES_MAX (64L * 1024 * 1024) /* of all records of a world */
 #define LOCAL_ACKS_MAX 100000               /* acknowledgements waiting for one loop */
 /* What a partition keeps after everybody has read it, for those who come later. */
-#define LOCAL_KEEP_BYTES (64 * 1024L)
-#define LOCAL_KEEP_LONG_BYTES (1024 * 1024L) /* compacted topics and ended sessions */
+#define LOCAL_KEEP_BYTES (64L * 1024)
+#define LOCAL_KEEP_LONG_BYTES (1024L * 1024) /* compacted topics and ended sessions */
 
 struct local_bus;
 struct local_consumer;

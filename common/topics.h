@@ -10,9 +10,9 @@
 
 #include <stdint.h>
 
-#define TOPIC_MINUTES (10 * 60 * 1000LL)
-#define TOPIC_HOUR (60 * 60 * 1000LL)
-#define TOPIC_DAYS (7 * 24 * TOPIC_HOUR)
+#define TOPIC_MINUTES (10LL * 60 * 1000)
+#define TOPIC_HOUR (60LL * 60 * 1000)
+#define TOPIC_DAYS (7LL * 24 * TOPIC_HOUR)
 
 /* X(symbol, name, retention in ms (0: compacted), key, producer -> consumer) */
 #define TOPIC_LIST(X)                                                                              \

@@ -248,7 +248,7 @@ TEST(a_full_queue_refuses_at_once)
         sent += err == 0 ? 1 : 0;
         refused += err == ERR_UNAVAILABLE ? 1 : 0;
     }
-    CHECK(clock_mono_ms() - start < 3000);
+    CHECK(clock_mono_ms() - start < 10000); /* copies, but waits for nothing */
     CHECK(is_kafka() ? sent == 100000 : sent >= 40 && sent < 70);
     CHECK_INT(sent + refused, tries);
     wait_acks(sent);
