@@ -6,13 +6,16 @@
 
 #define TRACE "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
+/* 65 characters */
+#define LONG "01234567890123456789012345678901234567890123456789012345678901234"
+
 static bool goes_on(const char *came)
 {
     char out[TRACE_PARENT_SIZE];
     trace_parent(came, strlen(came), out);
     CHECK_INT(strlen(out), TRACE_PARENT_SIZE - 1);
     CHECK(memcmp(out + 36, came + 36, 16) != 0); /* a span of our own */
-    return memcmp(out, TRACE, 35) == 0 && memcmp(out + 52, TRACE + 52, 3) == 0;
+    return memcmp(out, TRACE, 35) == 0 && memcmp(out + 52, &TRACE[52], 3) == 0;
 }
 
 TEST(a_valid_trace_goes_on)
@@ -36,10 +39,7 @@ TEST(request_ids)
     char out[TRACE_REQUEST_SIZE];
     trace_request("abc-1.2_X", 9, out);
     CHECK_STR(out, "abc-1.2_X");
-    static const char *const bad[] = {
-        "", "a b", "a\"b", "\xc3\xa9",
-        "0123456789012345678901234567890123456789012345678901234567890"
-        "1234"};
+    static const char *const bad[] = {"", "a b", "a\"b", "\xc3\xa9", LONG};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         trace_request(bad[i], strlen(bad[i]), out);
         CHECK_INT(strlen(out), 16);
