@@ -33,28 +33,24 @@ struct upgrade {
     char *traceparent; /* NULL: none came */
 };
 
-/* The i-th token of a comma-separated header value. */
-static const char *token_at(const char *value, size_t len, size_t i, size_t *n_out)
+/* The next token of a comma-separated header value, trimmed; NULL: there is none. *at: behind it.
+ */
+static const char *next_token(const char **at, const char *end, size_t *n_out)
 {
-    const char *at = value, *end = value + len;
-    for (;; i--) {
-        const char *stop = memchr(at, ',', (size_t)(end - at));
-        stop = stop != NULL ? stop : end;
-        if (i == 0) {
-            while (at < stop && (*at == ' ' || *at == '\t')) {
-                at++;
-            }
-            while (stop > at && (stop[-1] == ' ' || stop[-1] == '\t')) {
-                stop--;
-            }
-            *n_out = (size_t)(stop - at);
-            return at;
-        }
-        if (stop == end) {
-            return NULL;
-        }
-        at = stop + 1;
+    if (*at > end) {
+        return NULL;
     }
+    const char *token = *at, *stop = memchr(token, ',', (size_t)(end - token));
+    stop = stop != NULL ? stop : end;
+    *at = stop + 1;
+    while (token < stop && (*token == ' ' || *token == '\t')) {
+        token++;
+    }
+    while (stop > token && (stop[-1] == ' ' || stop[-1] == '\t')) {
+        stop--;
+    }
+    *n_out = (size_t)(stop - token);
+    return token;
 }
 
 static bool is_handshake(const struct http_request *http)
@@ -103,7 +99,8 @@ static const char *find_token(struct rest *rest, bool *v1_out, size_t *len_out)
     const char *token = NULL, *part;
     const char *value = http_header(http, "sec-websocket-protocol", &len);
     *v1_out = false;
-    for (size_t i = 0; value != NULL && (part = token_at(value, len, i, &n)) != NULL; i++) {
+    const char *at = value, *end = value != NULL ? value + len : NULL;
+    while (value != NULL && (part = next_token(&at, end, &n)) != NULL) {
         if (n == strlen(PROTOCOL) && memcmp(part, PROTOCOL, n) == 0) {
             *v1_out = true;
         } else if (n > strlen(BEARER) && memcmp(part, BEARER, strlen(BEARER)) == 0) {
