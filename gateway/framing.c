@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "gateway/framing.h"
 
+#include <stdbool.h>
 #include <string.h>
 #include <strings.h>
 
@@ -49,7 +50,17 @@ static bool line_is_clear(const char *line, const char *end, struct seen *seen)
     return true;
 }
 
-bool framing_is_clear(const char *head, size_t len)
+/* old: HTTP/1.0, which has no chunks and needs no Host. */
+static enum framing judge(const struct seen *seen, bool old)
+{
+    if (seen->length + seen->encoding > 1 || seen->host > 1 || (seen->host == 0 && !old) ||
+        (seen->encoding == 1 && old)) {
+        return FRAMING_UNCLEAR;
+    }
+    return seen->encoding == 1 ? FRAMING_CHUNKED : FRAMING_PLAIN;
+}
+
+enum framing framing_read(const char *head, size_t len)
 {
     const char *end = head + len;
     /* Empty lines before the request line are skipped by the parser. */
@@ -58,21 +69,20 @@ bool framing_is_clear(const char *head, size_t len)
     }
     const char *line = memchr(head, '\n', (size_t)(end - head));
     size_t first = line != NULL ? (size_t)(line - head) : 0;
-    bool host_needed = memmem(head, first, " HTTP/1.0", 9) == NULL;
+    bool old = memmem(head, first, " HTTP/1.0", 9) != NULL;
     struct seen seen = {0};
     while (line != NULL && ++line < end) {
         const char *stop = memchr(line, '\n', (size_t)(end - line));
         if (stop == NULL) {
-            return false; /* a head without an end never gets here */
+            return FRAMING_UNCLEAR; /* a head without an end never gets here */
         }
         if (*line == '\n' || (*line == '\r' && line + 1 == stop)) {
-            return seen.length + seen.encoding <= 1 && seen.host <= 1 &&
-                   (seen.host == 1 || !host_needed);
+            return judge(&seen, old);
         }
         if (!line_is_clear(line, stop, &seen)) {
-            return false;
+            return FRAMING_UNCLEAR;
         }
         line = stop;
     }
-    return false;
+    return FRAMING_UNCLEAR;
 }

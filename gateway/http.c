@@ -7,6 +7,8 @@
  * of either, and hides both headers from handlers. But the head still stands at the begin of the
  * socket's input when the handler runs, so it is looked at again there, before anything acts on
  * the request; what is ambiguous is refused and its connection closed, with all that follows.
+ * h2o also reads "0x26" as the last chunk and takes bare line feeds between chunks: a connection
+ * ends with its first chunked request, so nothing behind one is ever read as another.
  */
 #include "gateway/http.h"
 #include "gateway/loop_engine.h"
@@ -193,8 +195,11 @@ static int on_request(h2o_handler_t *self, h2o_req_t *req)
     if (loop->listener->closing) {
         req->http1_is_persistent = 0;
     }
-    if (!framing_is_clear(socket->input->bytes, socket->input->size)) {
+    enum framing framing = framing_read(socket->input->bytes, socket->input->size);
+    if (framing != FRAMING_PLAIN) {
         req->http1_is_persistent = 0;
+    }
+    if (framing == FRAMING_UNCLEAR) {
         rest_refuse(r, ERR_BAD_JSON, "the request's framing headers contradict each other");
         return 0;
     }

@@ -6,7 +6,7 @@
 
 static bool clear(const char *head)
 {
-    return framing_is_clear(head, strlen(head));
+    return framing_read(head, strlen(head)) != FRAMING_UNCLEAR;
 }
 
 TEST(plain_requests)
@@ -20,6 +20,14 @@ TEST(plain_requests)
     CHECK(clear("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n"));
     CHECK(
         clear("POST / HTTP/1.1\r\nHost: a\r\nX-Content-Length: 1\r\ncontent-length:\t7 \r\n\r\n"));
+}
+
+TEST(chunks)
+{
+    static const char chunked[] = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: x\r\n\r\n";
+    static const char plain[] = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n";
+    CHECK(framing_read(chunked, strlen(chunked)) == FRAMING_CHUNKED);
+    CHECK(framing_read(plain, strlen(plain)) == FRAMING_PLAIN);
 }
 
 TEST(contradictions)
@@ -43,5 +51,6 @@ TEST(contradictions)
     CHECK(!clear("GET / HTTP/1.1\r\nHost: a\r\n: x\r\n\r\n"));
     CHECK(!clear("GET / HTTP/1.1\r\nHost: a\r\n"));
     CHECK(!clear("GET / HTTP/1.1\r\n\r\n"));
+    CHECK(!clear("POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"));
     CHECK(!clear(""));
 }
