@@ -19,6 +19,7 @@ struct session {
     char *traceparent;           /* came with the handshake: frames go on in it; NULL */
     struct session_watch *watch; /* users whose presence it follows; NULL: none */
     uint32_t refs;               /* the socket's and one for each answer that is awaited */
+    uint8_t asking;              /* questions of its sync and presence frames under way */
     bool v1;                     /* has the subprotocol chat.v1 */
     bool ready;                  /* hello was sent */
     bool closed;                 /* a close frame was queued, or the socket is gone */

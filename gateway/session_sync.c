@@ -19,6 +19,7 @@
 
 #define CONVERSATIONS_MAX 200
 #define USERS_MAX 500
+#define ASKING_MAX 8 /* of one socket; a queue of a service holds 2,000 */
 
 static void invalid(struct session *s, const char *id, const char *field, const char *reason)
 {
@@ -136,6 +137,7 @@ static void on_sync(void *arg, const struct rpc_reply *reply)
 {
     struct asked *a = arg;
     struct session *s = a->session;
+    s->asking--;
     if (reply->err != 0 || s->closed) {
         session_fail_reply(s, a->id, reply);
         session_answered(a);
@@ -160,10 +162,29 @@ static void on_sync(void *arg, const struct rpc_reply *reply)
     }
 }
 
+/* One frame may cost a service some hundred rows, so that a frame's rate is no measure: these count
+ * among the user's requests too. */
+static bool may_ask(struct session *s, const char *id)
+{
+    const char *why = NULL;
+    if (s->asking >= ASKING_MAX) {
+        why = "too many questions of this socket are under way";
+    } else if (!limits_ask(s->loop->gw->limits, LIMITS_USER, s->hub.user->id, 0).allowed) {
+        why = "too many requests";
+    }
+    if (why != NULL) {
+        session_error(s, id, ERR_RATE_LIMITED, why, NULL, 0);
+    }
+    return why == NULL;
+}
+
 /* question: with topic, method, input and traceparent. */
 static void ask(struct session *s, const struct rpc_call *question, const char *id,
                 calls_reply_fn fn)
 {
+    if (!may_ask(s, id)) {
+        return;
+    }
     struct rpc_caller caller = {.user_id = s->hub.user->id,
                                 .session_id = s->session_id,
                                 .username = (const char *)s->hub.user->profile->username.data,
@@ -177,6 +198,8 @@ static void ask(struct session *s, const struct rpc_call *question, const char *
     if (err != 0) {
         session_error(s, id, err, NULL, NULL, 0);
         session_answered(a);
+    } else {
+        s->asking++;
     }
 }
 
@@ -207,6 +230,7 @@ static void on_presence(void *arg, const struct rpc_reply *reply)
 {
     struct asked *a = arg;
     struct session *s = a->session;
+    s->asking--;
     struct arena *arena = loop_arena(s->loop);
     Chat__GetPresenceReply *r = NULL;
     if (reply->err == 0) {
