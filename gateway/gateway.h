@@ -28,7 +28,7 @@
           */
 
 struct gateway_settings {
-    int64_t port, max_connections, max_sockets_per_user, threads;
+    int64_t port, max_connections, max_sockets_per_user, threads, request_memory_mib;
     const char *allowed_origins, *admin_users, *trusted_proxies;
     const char *tls_cert_file, *tls_key_file;
 };
@@ -63,8 +63,9 @@ struct gateway {
     unsigned loop_count;
     int64_t started_ms; /* since 1970 */
 
-    atomic_int connections; /* TCP connections, HTTP and WebSocket */
-    atomic_int sockets;     /* WebSockets */
-    atomic_int bare;        /* those without the subprotocol */
+    atomic_int connections;             /* TCP connections, HTTP and WebSocket */
+    atomic_int sockets;                 /* WebSockets */
+    atomic_int_least64_t request_bytes; /* of requests that arrive or are answered (conns.c) */
+    atomic_int bare;                    /* those without the subprotocol */
     atomic_bool draining;
 };

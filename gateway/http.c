@@ -16,6 +16,7 @@
 #include "common/clock.h"
 #include "common/err.h"
 #include "common/log.h"
+#include "gateway/conns.h"
 #include "gateway/framing.h"
 #include "gateway/problem.h"
 #include "gateway/rest.h"
@@ -35,7 +36,6 @@
 #define USER_TIMEOUT_MS 60000 /* data that the peer does not acknowledge for so long ends it */
 #define SEND_BUFFER 65536     /* in the kernel; a reader that stops would pin 4 MB otherwise */
 #define ACCEPTS_PER_TURN 64
-#define SPARE_CONNECTIONS 1000 /* for HTTP, beside MAX_CONNECTIONS sockets */
 #define DRAIN_LINGER_MS 150
 
 struct http {
@@ -147,16 +147,19 @@ static void on_request_gone(void *memory)
 {
     struct http_request *request = memory;
     request->loop->listener->requests--;
+    conns_set_serving(request->conn, false);
 }
 
 static struct http_request *request_new(struct loop *loop, h2o_req_t *req)
 {
     struct http_request *r = h2o_mem_alloc_shared(&req->pool, sizeof(*r), on_request_gone);
     loop->listener->requests++;
+    h2o_socket_t *socket = req->conn->callbacks->get_socket(req->conn);
     size_t path_len = req->query_at != SIZE_MAX ? req->query_at : req->path.len;
     bool has_query = req->query_at != SIZE_MAX;
     *r = (struct http_request){
         .loop = loop,
+        .conn = conns_of(socket),
         .method = req->method.base,
         .method_len = req->method.len,
         .path = req->path.base,
@@ -182,7 +185,8 @@ static struct http_request *request_new(struct loop *loop, h2o_req_t *req)
     const char *value = http_header(r, "x-forwarded-for", &len);
     proxies_client(loop->gw->proxies, peer, value, value != NULL ? len : 0, r->address);
     value = http_header(r, "x-forwarded-proto", &len);
-    bool direct = req->conn->callbacks->get_socket(req->conn)->ssl != NULL;
+    bool direct = socket->ssl != NULL;
+    conns_set_serving(r->conn, true);
     r->https = proxies_https(loop->gw->proxies, peer, value, value != NULL ? len : 0, direct);
     return r;
 }
@@ -280,27 +284,13 @@ void http_configure(struct loop *loop)
 
 /* ---- Listeners ---- */
 
-static bool is_full(const struct gateway *gw)
-{
-    return atomic_load_explicit(&gw->connections, memory_order_relaxed) >=
-           gw->settings->max_connections + SPARE_CONNECTIONS;
-}
-
-static void on_connection_close(void *data)
-{
-    struct loop *loop = data;
-    atomic_fetch_sub_explicit(&loop->gw->connections, 1, memory_order_relaxed);
-}
-
 static bool accept_one(struct loop *loop)
 {
     h2o_socket_t *socket = h2o_evloop_socket_accept(loop->listener->socket);
     if (socket == NULL) {
         return false;
     }
-    atomic_fetch_add_explicit(&loop->gw->connections, 1, memory_order_relaxed);
-    socket->on_close.cb = on_connection_close;
-    socket->on_close.data = loop;
+    conns_add(loop, socket);
     h2o_accept(&loop->engine->accept, socket);
     return true;
 }
@@ -312,7 +302,7 @@ static void on_accept(h2o_socket_t *socket, const char *err)
         return;
     }
     for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
-        bool full = is_full(loop->gw);
+        bool full = conns_is_full(loop->gw);
         if (full || !accept_one(loop)) {
             if (full || errno == EMFILE || errno == ENFILE || errno == ENOMEM) {
                 log_warn("no room for more connections", "open=%d full=%d",
@@ -518,7 +508,7 @@ bool http_is_drained(struct loop *loop)
 void http_tick(struct loop *loop)
 {
     struct http_listener *l = loop->listener;
-    if (l->paused && !l->closing && !is_full(loop->gw)) {
+    if (l->paused && !l->closing && !conns_is_full(loop->gw)) {
         l->paused = false;
         h2o_socket_read_start(l->socket, on_accept);
     }

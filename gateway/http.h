@@ -11,6 +11,7 @@
 
 struct http_request {
     struct loop *loop;
+    struct conn *conn;
     const char *method, *path, *query; /* path: undecoded, without the query; not terminated */
     size_t method_len, path_len, query_len;
     const char *body;

@@ -6,6 +6,7 @@
 #include "gateway/loop_engine.h"
 
 #include "common/log.h"
+#include "gateway/conns.h"
 #include "gateway/http.h"
 #include "gateway/ws.h"
 
@@ -130,6 +131,7 @@ static void engine_open(struct loop *loop)
     h2o_timeout_init(events, &e->second, SECOND_MS);
     e->second_entry.cb = on_second;
     h2o_timeout_link(events, &e->second, &e->second_entry);
+    conns_loop_init(loop);
     http_listen(loop);
 }
 

@@ -14,6 +14,7 @@ struct ws_set;
 struct profiles_batch;
 struct openings;
 struct http_listener;
+struct conns;
 
 struct loop {
     struct gateway *gw;
@@ -24,6 +25,7 @@ struct loop {
     struct openings *openings;       /* users whose sockets are opening */
     struct map watched;              /* of watch.c: users whose presence is followed here */
     struct http_listener *listener;
+    struct conns *conns;
     struct loop_engine *engine; /* h2o's part: loop_engine.h */
     atomic_size_t backlog;      /* weight of the posts under way to this loop */
 };

@@ -11,6 +11,7 @@
 #include "common/metrics.h"
 #include "common/token.h"
 #include "gateway/authn.h"
+#include "gateway/conns.h"
 #include "gateway/deliver.h"
 #include "gateway/http.h"
 #include "gateway/hub.h"
@@ -28,6 +29,7 @@
 #include "gateway/ws.h"
 
 #include <assert.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,6 +38,7 @@
 #include <unistd.h>
 
 #define DRAIN_POLL_MS 20
+#define MAPPED_FROM_BYTES (256 * 1024)
 #define DRAIN_RESERVE_MS 700 /* for the rest of the process to stop in */
 
 struct service {
@@ -92,6 +95,7 @@ static void make_metrics(struct gateway *gw)
         metrics_histogram_us("chat_gateway_request_seconds", "Time to answer a request.", NULL);
     metrics_gauge_fn("chat_gateway_backlog_bytes", "Bytes under way from the bus to the loops.",
                      NULL, read_backlog, gw);
+    conns_metrics(gw);
     rest_metrics();
 }
 
@@ -154,6 +158,8 @@ static int start(struct svc_ctx *ctx, char *problem, size_t size)
                                                             : GATEWAY_LOOPS_MAX);
     signal(SIGPIPE, SIG_IGN);
     raise_file_limit();
+    /* A fixed threshold: the buffers of long requests go back to the kernel when they are freed. */
+    mallopt(M_MMAP_THRESHOLD, MAPPED_FROM_BYTES);
     const char *missing = routes_check();
     if (missing != NULL) {
         snprintf(problem, size, "the route table names an unknown method: %s", missing);
@@ -291,6 +297,9 @@ static const struct config_row rows[] = {
      .max = 10000000},
     {ROW(INT, "MAX_SOCKETS_PER_USER", max_sockets_per_user, "20", "WebSockets of one user"),
      .min = 1, .max = 100000},
+    {ROW(INT, "REQUEST_MEMORY_MIB", request_memory_mib, "64",
+         "for requests that are still arriving; over it the oldest are closed"),
+     .min = 4, .max = 1048576},
     {ROW(STRING, "ALLOWED_ORIGINS", allowed_origins, "",
          "web pages that may call, comma-separated: https://example.com")},
     {ROW(STRING, "ADMIN_USERS", admin_users, "",

@@ -10,6 +10,7 @@
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/random.h"
+#include "gateway/conns.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -269,6 +270,7 @@ struct session *ws_adopt(struct loop *loop, void *h2o_socket, size_t request_len
     assert(w != NULL);
     w->socket = h2o_socket;
     w->socket->data = w;
+    conns_release(w->socket);
     h2o_buffer_consume(&w->socket->input, request_len);
     free(w->socket->_peername);
     w->socket->_peername = NULL;

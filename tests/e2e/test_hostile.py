@@ -13,9 +13,9 @@ import struct
 import threading
 import time
 
-from client import Refused, Socket, User, unique
+from client import Http, Refused, Socket, User, unique
 from marks import only
-from server import Standalone
+from server import Standalone, free_port, wait_until
 
 LOGIN = b'{"username":"x","password":"12345678"}'
 NOBODY = 10**12  # an id that nothing has
@@ -253,6 +253,38 @@ def test_a_long_list_of_subprotocols_holds_nobody_up():
         said, _ = talk(server.http(), handshake("x", protocols=b"," * 300000), wait=30)
         assert statuses(said) == [401], said
         assert time.monotonic() - start < 5, "one loop read this list for minutes, once"
+
+
+def metric(admin, name):
+    """The value of a metric without labels."""
+    found = re.search(rf"^{name} (\S+)$", admin.call("GET", "/metrics").body.decode(), re.MULTILINE)
+    return float(found.group(1))
+
+
+@only("standalone")
+def test_bodies_that_never_end_hold_bounded_memory():
+    """96 requests of 1 MiB without their last byte: the oldest are closed until the budget holds, the newest is answered."""
+    body = json.dumps({"username": "x", "password": "12345678", "device": "d" * (1024 * 1024 - 100)}).encode()
+    head = login(b"Content-Length: %d\r\n" % len(body), b"")
+    port = free_port()
+    with Standalone(DATA_DIR=":memory:", GATEWAY_THREADS="1", REQUEST_MEMORY_MIB="8", ADMIN_PORT=str(port)) as server:
+        http, admin = server.http(), Http(f"http://127.0.0.1:{port}")
+        opened = []
+        for _ in range(96):
+            opened.append(socket.create_connection((http.host, http.port), timeout=30))
+            try:
+                opened[-1].sendall(head + body[:-1])
+            except ConnectionError:
+                pass  # closed while it wrote: that is what is tested
+        wait_until("the oldest to be closed", lambda: metric(admin, "chat_gateway_requests_shed_total") >= 88)
+        assert metric(admin, "chat_gateway_request_bytes") <= 8 * 1024 * 1024
+        assert metric(admin, "chat_gateway_requests_shed_total") <= 95
+        assert http.call("POST", "/api/login", {"username": "x", "password": "12345678"}).status == 401
+        opened[-1].sendall(body[-1:])
+        assert opened[-1].recv(12) == b"HTTP/1.1 422", "the newest one is whole, and its device is too long"
+        for s in opened:
+            s.close()
+        wait_until("no request left", lambda: metric(admin, "chat_gateway_request_bytes") == 0)
 
 
 @only("standalone")
