@@ -340,6 +340,8 @@ int group_check_members(struct rpc_request *rq, const void *in, void *out)
     Chat__CheckMembersReply *reply = out;
     size_t n = request->n_pairs;
     struct group_member *pairs = arena_array(rq->arena, n, sizeof(*pairs));
+    uint64_t *ids = arena_array(rq->arena, n, sizeof(*ids));
+    bool *is_public = arena_array(rq->arena, n, sizeof(*is_public));
 
     if (n > MOST_PAIRS) {
         return rpc_invalid(rq, "pairs", "must have at most %d entries", MOST_PAIRS);
@@ -347,8 +349,12 @@ int group_check_members(struct rpc_request *rq, const void *in, void *out)
     for (size_t i = 0; i < n; i++) {
         pairs[i].group_id = request->pairs[i]->group_id;
         pairs[i].user_id = request->pairs[i]->user_id;
+        ids[i] = pairs[i].group_id;
     }
     int err = group_store_check(rq->db, rq->arena, pairs, n);
+    if (err == 0) {
+        err = group_store_public(rq->db, rq->arena, ids, n, is_public);
+    }
     if (err != 0) {
         return err;
     }
@@ -356,6 +362,7 @@ int group_check_members(struct rpc_request *rq, const void *in, void *out)
     reply->members = arena_array(rq->arena, n, sizeof(*reply->members));
     for (size_t i = 0; i < n; i++) {
         reply->members[i] = group_wire_membership(rq->arena, &pairs[i]);
+        reply->members[i]->group_is_public = is_public[i];
     }
     return 0;
 }

@@ -472,3 +472,31 @@ int group_store_check(struct db *db, struct arena *arena, struct group_member *p
     map_done(&found);
     return 0;
 }
+
+int group_store_public(struct db *db, struct arena *arena, const uint64_t *group_ids, size_t n,
+                       bool *is_public_out)
+{
+    struct db_value *list = arena_array(arena, n, sizeof(*list));
+    struct db_rows rows = {0};
+    struct map found;
+
+    for (size_t i = 0; i < n; i++) {
+        list[i] = DB_I(group_ids[i]);
+    }
+    int err = db_query_in(db, arena,
+                          "SELECT id FROM chat_group WHERE id IN (%s) AND visibility = 1 AND "
+                          "deleted_at = 0",
+                          NULL, 0, list, n, 1, NULL, 0, &rows);
+    if (err != 0) {
+        return err;
+    }
+    map_init(&found);
+    for (size_t i = 0; i < rows.count; i++) {
+        map_put(&found, (uint64_t)number(&rows, i, 0), 0, list);
+    }
+    for (size_t i = 0; i < n; i++) {
+        is_public_out[i] = map_get(&found, group_ids[i], 0) != NULL;
+    }
+    map_done(&found);
+    return 0;
+}

@@ -86,5 +86,8 @@ int group_store_memberships(struct db *db, struct arena *arena, const uint64_t *
 int group_store_memberships_after(struct db *db, struct arena *arena, uint64_t user_id,
                                   uint64_t after_group, size_t limit,
                                   struct group_member **members_out, size_t *n_out);
+/* Which of the groups show themselves to outsiders; one answer for each, at most 1,000. */
+int group_store_public(struct db *db, struct arena *arena, const uint64_t *group_ids, size_t n,
+                       bool *is_public_out) __attribute__((warn_unused_result));
 /* Fills in pairs of group_id and user_id; at most 1,000. */
 int group_store_check(struct db *db, struct arena *arena, struct group_member *pairs, size_t n);

@@ -31,14 +31,9 @@ static int refuse(struct rpc_request *rq, enum message_no no)
     return rpc_fail(rq, why.err, "%s", why.detail);
 }
 
-static int refuse_outsider(struct rpc_request *rq, struct message_doubts *doubts, uint64_t group)
+static int refuse_outsider(struct rpc_request *rq, struct message_doubts *doubts, uint64_t group,
+                           bool is_public)
 {
-    struct message_groups groups = {0};
-    int err = message_store_groups(rq->db, rq->arena, &group, 1, &groups);
-    if (err != 0) {
-        return err;
-    }
-    bool is_public = groups.n > 0 && groups.at[0].is_public && !groups.at[0].deleted;
     enum message_no no = is_public ? MESSAGE_NO_MEMBER_PUBLIC : MESSAGE_NO_MEMBER_PRIVATE;
     message_doubts_remember(doubts, rq->caller.user_id, message_conv_group(group), no);
     return refuse(rq, no);
@@ -58,7 +53,8 @@ int message_access_group(struct rpc_request *rq, uint64_t group, struct message_
     if (found.state == MESSAGE_DOUBT_NO && found.no != MESSAGE_NO_MUTED) {
         return refuse(rq, found.no);
     }
-    err = message_questions_check(rq, &group, 1);
+    bool is_public = false;
+    err = message_questions_check(rq, &group, 1, &is_public);
     if (err == 0) {
         err = message_store_access(rq->db, rq->arena, group, rq->caller.user_id, &access);
     }
@@ -66,7 +62,7 @@ int message_access_group(struct rpc_request *rq, uint64_t group, struct message_
         return err;
     }
     if (!access.member) {
-        return refuse_outsider(rq, doubts, group);
+        return refuse_outsider(rq, doubts, group, is_public);
     }
     *out = access;
     return 0;

@@ -28,7 +28,6 @@ enum stage { STAGE_NEW, STAGE_ASKED, STAGE_YES };
 struct entry {
     struct message_doubt_key key;
     enum stage stage;
-    bool is_public;
     int32_t partition;
     struct waiting *first, **end; /* wait for the answer, in the order of the log */
     size_t under_way;             /* appended, not seen */
@@ -176,13 +175,11 @@ static void set_stage(struct message_doubts *d, struct entry *e, enum stage stag
     e->stage = stage;
 }
 
-static struct entry *entry_new(struct message_doubts *d, const struct message_held *held,
-                               bool is_public)
+static struct entry *entry_new(struct message_doubts *d, const struct message_held *held)
 {
     struct entry *e = calloc(1, sizeof(*e));
     assert(e != NULL);
     e->key = (struct message_doubt_key){held->user, held->conv};
-    e->is_public = is_public;
     e->partition = held->partition;
     e->end = &e->first;
     e->stage = STAGE_NEW;
@@ -267,7 +264,7 @@ struct message_doubt message_doubts_find(struct message_doubts *d, uint64_t user
     return found;
 }
 
-int message_doubts_hold(struct message_doubts *d, const struct message_held *held, bool is_public)
+int message_doubts_hold(struct message_doubts *d, const struct message_held *held)
 {
     int err = 0;
     pthread_mutex_lock(&d->lock);
@@ -277,7 +274,7 @@ int message_doubts_hold(struct message_doubts *d, const struct message_held *hel
     } else {
         struct entry *e = find(d, held->user, held->conv);
         if (e == NULL) {
-            e = entry_new(d, held, is_public);
+            e = entry_new(d, held);
         }
         struct waiting *w = waiting_new(held);
         d->records++;
@@ -376,7 +373,8 @@ static enum message_no no_of(const struct entry *e, enum message_answer answer)
     if (answer == MESSAGE_ANSWER_MUTED) {
         return MESSAGE_NO_MUTED;
     }
-    return e->is_public ? MESSAGE_NO_MEMBER_PUBLIC : MESSAGE_NO_MEMBER_PRIVATE;
+    return answer == MESSAGE_ANSWER_NO_PUBLIC ? MESSAGE_NO_MEMBER_PUBLIC
+                                              : MESSAGE_NO_MEMBER_PRIVATE;
 }
 
 static void answer_no(struct message_doubts *d, struct entry *e, enum message_answer answer)

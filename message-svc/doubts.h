@@ -60,9 +60,9 @@ struct message_doubt {
 };
 struct message_doubt message_doubts_find(struct message_doubts *d, uint64_t user,
                                          struct message_conv conv);
-/* Keeps a copy of the record (held and all it points to). After the commit only. is_public: how a
- * no is told. ERR_UNAVAILABLE: too many wait, refuse it. */
-int message_doubts_hold(struct message_doubts *d, const struct message_held *held, bool is_public)
+/* Keeps a copy of the record (held and all it points to). After the commit only.
+ * ERR_UNAVAILABLE: too many wait, refuse it. */
+int message_doubts_hold(struct message_doubts *d, const struct message_held *held)
     __attribute__((warn_unused_result));
 /* A checked record of this sender has come by, whatever became of it. */
 void message_doubts_seen(struct message_doubts *d, uint64_t user, struct message_conv conv);
@@ -80,7 +80,8 @@ size_t message_doubts_take(struct message_doubts *d, bool groups, struct message
                            size_t max);
 enum message_answer {
     MESSAGE_ANSWER_YES,
-    MESSAGE_ANSWER_NO,
+    MESSAGE_ANSWER_NO,        /* and may not know that the group exists */
+    MESSAGE_ANSWER_NO_PUBLIC, /* a group that shows itself */
     MESSAGE_ANSWER_MUTED,
     MESSAGE_ANSWER_NONE
 };

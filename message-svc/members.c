@@ -32,7 +32,13 @@ bool message_members_next(const struct message_member *before, const struct mess
                           uint64_t last_seq, uint64_t deleted_at, struct message_member *after_out)
 {
     bool stays = before != NULL && before->active && before->joined_at == fact->joined_at;
-    if ((before != NULL && fact->version <= before->version) || fact->version <= deleted_at) {
+    uint64_t from_seq = fact->whole_history                     ? 1
+                        : stays && before->from_seq <= last_seq ? before->from_seq
+                                                                : last_seq + 1;
+    /* What was learnt through a doubt could not look back: its own event may still do so. */
+    bool earlier = stays && fact->version == before->version && from_seq < before->from_seq;
+    if ((before != NULL && fact->version <= before->version && !earlier) ||
+        fact->version <= deleted_at) {
         return false;
     }
     *after_out = (struct message_member){
@@ -42,9 +48,7 @@ bool message_members_next(const struct message_member *before, const struct mess
         .active = fact->role != CHAT__ROLE__TYPE__NONE,
         .muted_until = fact->muted_until,
         .joined_at = fact->joined_at,
-        .from_seq = fact->whole_history ? 1
-                    : stays             ? before->from_seq
-                                        : last_seq + 1,
+        .from_seq = from_seq,
         .version = fact->version,
     };
     return true;

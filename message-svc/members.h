@@ -24,9 +24,9 @@ struct message_fact { /* one membership, as group-svc tells it */
 struct message_fact message_members_fact(const Chat__Membership *m);
 
 /*
- * The row after a fact, given the row before (NULL: none), the conversation's last seq, and the
- * version at which the group was deleted (0: it was not). False: the fact is old, nothing changes.
- * A member's history begins at the first message after the copy learns of the joining, or at 1.
+ * The row after a fact, given the row before (NULL: none), the seq of the last message before the
+ * joining as far as is known, and the version at which the group was deleted (0: it was not).
+ * False: the fact is old, nothing changes. A member's history begins after that message, or at 1.
  */
 bool message_members_next(const struct message_member *before, const struct message_fact *fact,
                           uint64_t last_seq, uint64_t deleted_at, struct message_member *after_out);

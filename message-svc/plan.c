@@ -138,10 +138,9 @@ static void decide_known(struct message_item *item, struct message_row *row)
     }
 }
 
-static void doubt(struct message_item *item, struct sender *sender, bool is_public)
+static void doubt(struct message_item *item, struct sender *sender)
 {
     item->outcome = MESSAGE_DOUBTED;
-    item->is_public = is_public;
     sender->doubted = true;
 }
 
@@ -181,7 +180,6 @@ static bool may_speak_in_group(struct message_plan *plan, struct message_item *i
 {
     struct message_member *member =
         map_get(&plan->members, item->draft.group_id, item->draft.sender_id);
-    const struct message_group *group = map_get(&plan->groups, item->draft.group_id, 0);
     if (item->command->checked) {
         return checked_may_speak(plan, item, member, found);
     }
@@ -197,7 +195,7 @@ static bool may_speak_in_group(struct message_plan *plan, struct message_item *i
     if (found->state == MESSAGE_DOUBT_NO) {
         refuse(item, found->no);
     } else {
-        doubt(item, sender, group != NULL && group->is_public && !group->deleted);
+        doubt(item, sender);
     }
     return false;
 }
@@ -216,7 +214,7 @@ static bool may_write_to_user(struct message_plan *plan, struct message_item *it
     if (found->state == MESSAGE_DOUBT_NO) {
         refuse(item, found->no);
     } else {
-        doubt(item, sender, false);
+        doubt(item, sender);
     }
     return false;
 }
@@ -231,7 +229,7 @@ static bool may_send(struct message_plan *plan, struct message_item *item)
     if (item->command->checked) {
         sender->seen++;
     } else if (open) {
-        doubt(item, sender, false);
+        doubt(item, sender);
         return false;
     }
     return item->draft.group_id != 0 ? may_speak_in_group(plan, item, sender, &found)

@@ -40,7 +40,6 @@ struct message_item { /* one record */
     enum message_outcome outcome;
     struct message_row *row;        /* STORED, REPLAYED, REPEATED */
     struct message_refusal refusal; /* REFUSED */
-    bool is_public;                 /* DOUBTED: how a no is to be told */
 };
 
 struct message_plan {

@@ -94,7 +94,7 @@ static void hold(struct svc_batch *b, const struct message_item *item,
     };
     checked.checked = 1;
     held.value = pb_pack(&checked, svc_batch_arena(b), &held.len);
-    if (message_doubts_hold(message_questions_doubts(questions), &held, item->is_public) != 0) {
+    if (message_doubts_hold(message_questions_doubts(questions), &held) != 0) {
         struct message_refusal why = message_rules_refusal(MESSAGE_NO_ANSWER);
         message_publish_refusal(svc_batch_ctx(b), held.reply_to, held.call_id, &why,
                                 held.traceparent, held.request_id);

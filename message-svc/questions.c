@@ -115,7 +115,9 @@ static void answer_all(struct question *question, enum message_answer answer)
 static void answer_member(struct question *question, size_t i, const Chat__Membership *m)
 {
     struct message_fact fact = message_members_fact(m);
-    enum message_answer answer = m->role == CHAT__ROLE__TYPE__NONE ? MESSAGE_ANSWER_NO
+    bool is_member = m->role != CHAT__ROLE__TYPE__NONE;
+    enum message_answer answer = !is_member && m->group_is_public  ? MESSAGE_ANSWER_NO_PUBLIC
+                                 : !is_member                      ? MESSAGE_ANSWER_NO
                                  : m->muted_until > clock_now_ms() ? MESSAGE_ANSWER_MUTED
                                                                    : MESSAGE_ANSWER_YES;
     message_doubts_answer(question->q->doubts, question->keys[i], answer, &fact);
@@ -242,7 +244,8 @@ void message_questions_ask(struct message_questions *q)
 
 /* ---- For readers ---- */
 
-int message_questions_check(struct rpc_request *rq, const uint64_t *groups, size_t n)
+int message_questions_check(struct rpc_request *rq, const uint64_t *groups, size_t n,
+                            bool *is_public_out)
 {
     Chat__CheckMembersRequest request = CHAT__CHECK_MEMBERS_REQUEST__INIT;
     void *output = NULL;
@@ -271,7 +274,8 @@ int message_questions_check(struct rpc_request *rq, const uint64_t *groups, size
     const Chat__CheckMembersReply *reply = output;
     struct message_fact *facts = arena_array(rq->arena, reply->n_members, sizeof(*facts));
     size_t known = 0;
-    for (size_t i = 0; i < reply->n_members; i++) {
+    for (size_t i = 0; i < reply->n_members && i < n; i++) {
+        is_public_out[i] = reply->members[i]->group_is_public;
         if (reply->members[i]->version > 0) {
             facts[known++] = message_members_fact(reply->members[i]);
         }

@@ -21,6 +21,7 @@ void message_questions_ask(struct message_questions *q);
 
 /* What a worker asks for a reader whom the copy does not know as a member: one question for all
  * groups, on behalf of rq's caller. What group-svc says goes into the copy; the reader looks again.
- * Errors: ERR_UNAVAILABLE, ERR_TIMEOUT, those of db_exec. */
-int message_questions_check(struct rpc_request *rq, const uint64_t *groups, size_t n)
-    __attribute__((warn_unused_result));
+ * is_public_out[i]: the group shows itself to outsiders. Errors: ERR_UNAVAILABLE, ERR_TIMEOUT,
+ * those of db_exec. */
+int message_questions_check(struct rpc_request *rq, const uint64_t *groups, size_t n,
+                            bool *is_public_out) __attribute__((warn_unused_result));

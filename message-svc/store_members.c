@@ -85,6 +85,10 @@ int message_store_groups(struct db *db, struct arena *arena, const uint64_t *ids
 /* MySQL assigns from left to right, each seeing those before it: so version comes last. */
 #define KEEP_NEWER(column)                                                                         \
 #column " = IF(VALUES(version) > version, VALUES(" #column "), " #column ")"
+/* Of one version the earlier begin is right: who wrote the later one had seen less of the log. */
+#define KEEP_EARLIER                                                                               \
+    "from_seq = IF(VALUES(version) > version OR (VALUES(version) = version AND "                   \
+    "VALUES(from_seq) < from_seq), VALUES(from_seq), from_seq)"
 
 int message_store_put_members(struct db *db, struct arena *arena,
                               const struct message_member *members, size_t n)
@@ -103,14 +107,15 @@ int message_store_put_members(struct db *db, struct arena *arena,
         "INSERT INTO member (group_id, user_id, role, state, muted_until, joined_at, from_seq, "
         "version) VALUES",
         COLUMNS, values, n,
-        db_sql(
-            db,
-            "ON DUPLICATE KEY UPDATE " KEEP_NEWER(role) ", " KEEP_NEWER(state) ", " KEEP_NEWER(
-                muted_until) ", " KEEP_NEWER(joined_at) ", " KEEP_NEWER(from_seq) ", " KEEP_NEWER(version),
-            "ON CONFLICT (group_id, user_id) DO UPDATE SET role = excluded.role, "
-            "state = excluded.state, muted_until = excluded.muted_until, "
-            "joined_at = excluded.joined_at, from_seq = excluded.from_seq, "
-            "version = excluded.version WHERE excluded.version > member.version"));
+        db_sql(db,
+               "ON DUPLICATE KEY UPDATE " KEEP_NEWER(role) ", " KEEP_NEWER(state) ", " KEEP_NEWER(
+                   muted_until) ", " KEEP_NEWER(joined_at) ", " KEEP_EARLIER
+                                                           ", " KEEP_NEWER(version),
+               "ON CONFLICT (group_id, user_id) DO UPDATE SET role = excluded.role, "
+               "state = excluded.state, muted_until = excluded.muted_until, "
+               "joined_at = excluded.joined_at, from_seq = excluded.from_seq, "
+               "version = excluded.version WHERE excluded.version > member.version OR "
+               "(excluded.version = member.version AND excluded.from_seq < member.from_seq)"));
 }
 
 static int put_groups(struct db *db, struct arena *arena, const struct message_group *groups,

@@ -76,13 +76,14 @@ static int read_memberships(struct rpc_request *rq, struct asked *asked, size_t 
 static int check_outsiders(struct rpc_request *rq, struct asked *asked, size_t n, bool *sure_out)
 {
     uint64_t *groups = arena_array(rq->arena, n, sizeof(*groups));
+    bool *unused = arena_array(rq->arena, n, sizeof(*unused));
     size_t count = 0;
     for (size_t i = 0; i < n; i++) {
         if (asked[i].first == 0) {
             groups[count++] = asked[i].conv.b;
         }
     }
-    *sure_out = count == 0 || message_questions_check(rq, groups, count) == 0;
+    *sure_out = count == 0 || message_questions_check(rq, groups, count, unused) == 0;
     return count > 0 && *sure_out ? read_memberships(rq, asked, n) : 0;
 }
 

@@ -97,7 +97,7 @@ static inline void carry_doubts(struct instance *in)
                                         .call_id = item->command->id};
             checked.checked = 1;
             held.value = pb_pack(&checked, in->arena, &held.len);
-            CHECK_INT(message_doubts_hold(in->doubts, &held, item->is_public), 0);
+            CHECK_INT(message_doubts_hold(in->doubts, &held), 0);
         }
         if (item->is_send && item->command->checked && !item->replay) {
             message_doubts_seen(in->doubts, item->draft.sender_id, item->conv);

@@ -154,10 +154,11 @@ TEST(check_many)
     Chat__CheckMembersReply out = CHAT__CHECK_MEMBERS_REPLY__INIT;
     Chat__Membership *pairs[1001];
 
+    uint64_t shown = must_create(&c, ALICE, "B", true);
     CHECK_INT(add(&c, ALICE, id, BOB), 0);
     for (size_t i = 0; i < 1001; i++) {
         pairs[i] = pb_new(&chat__membership__descriptor, c.arena);
-        pairs[i]->group_id = i == 7 ? UINT64_MAX : id;
+        pairs[i]->group_id = i == 7 ? UINT64_MAX : i == 9 ? shown : id;
         pairs[i]->user_id = i % 2 == 0 ? BOB : CAROL;
     }
     in.pairs = pairs;
@@ -173,6 +174,7 @@ TEST(check_many)
                   i % 2 == 0 ? CHAT__ROLE__TYPE__MEMBER : CHAT__ROLE__TYPE__NONE);
         CHECK(out.members[i]->group_id == pairs[i]->group_id);
         CHECK_INT(out.members[i]->user_id, pairs[i]->user_id);
+        CHECK(out.members[i]->group_is_public == (i == 9));
     }
     client_free(&c);
 }

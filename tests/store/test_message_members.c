@@ -242,18 +242,17 @@ TEST(strangers_are_asked_about_and_refused)
 {
     struct world *world = world_new();
     struct instance *in = instance_new();
-    struct message_group groups[] = {{.group_id = 9, .is_public = true, .version = 1},
-                                     {.group_id = 8, .version = 1}};
-    CHECK_INT(message_members_apply(in->db, in->arena, NULL, 0, groups, 2), 0);
     post(world, (struct letter){.from = 1, .group = 9});
+    must_run(in, world, 0, 1);
+    carry_doubts(in);
+    answer(in, true, MESSAGE_ANSWER_NO_PUBLIC, NULL);
     post(world, (struct letter){.from = 1, .group = 8});
     post(world, (struct letter){.from = 1, .to = 77});
-    must_run(in, world, 0, 3);
-    for (size_t i = 0; i < 3; i++) {
-        CHECK_INT(outcome(in, i), MESSAGE_DOUBTED);
-    }
+    must_run(in, world, 1, 3);
+    CHECK_INT(outcome(in, 0), MESSAGE_DOUBTED);
+    CHECK_INT(outcome(in, 1), MESSAGE_DOUBTED);
     carry_doubts(in);
-    CHECK_INT(message_doubts_count(in->doubts), 3);
+    CHECK_INT(message_doubts_count(in->doubts), 2);
     answer(in, true, MESSAGE_ANSWER_NO, NULL);
     answer(in, false, MESSAGE_ANSWER_NO, NULL);
     CHECK_INT(in->refused_count, 3);
@@ -437,7 +436,8 @@ TEST(no_reply_to_what_one_may_not_see)
 }
 
 /* The event is behind the answer: the answer goes into the copy with the message, so that the
- * history of a member begins before their own first message. */
+ * history of a member begins before their own first message; the event then brings what was said
+ * between the joining and that message. */
 TEST(an_answer_goes_into_the_copy)
 {
     struct world *world = world_new();
@@ -445,19 +445,27 @@ TEST(an_answer_goes_into_the_copy)
     struct message_fact fact = fact_of(9, 1, CHAT__ROLE__TYPE__MEMBER, 4);
     join_group(in, 9, 2, 1);
     post(world, (struct letter){.from = 2, .group = 9});
+    must_run(in, world, 0, 1);
+    fact.joined_at = NOW_MS + 1;
+    clock_freeze(NOW_MS + 2, 1000000);
+    post(world, (struct letter){.from = 2, .group = 9});
     post(world, (struct letter){.from = 1, .group = 9});
-    must_run(in, world, 0, 2);
+    must_run(in, world, 1, 3);
     carry_doubts(in);
     answer(in, true, MESSAGE_ANSWER_YES, &fact);
     deliver_appended(in, world);
-    must_run(in, world, 2, 3);
+    must_run(in, world, 3, 4);
     carry_doubts(in);
     CHECK_INT(outcome(in, 0), MESSAGE_STORED);
     struct message_member member = member_of(in, 9, 1);
     CHECK(member.active && member.version == 4);
-    CHECK_INT(member.from_seq, 2);
+    CHECK_INT(member.from_seq, 3);
     apply(in, fact); /* now the event */
     CHECK_INT(member_of(in, 9, 1).from_seq, 2);
+    apply(in, fact_of(9, 1, CHAT__ROLE__TYPE__NONE, 5));
+    fact.joined_at = 0;
+    apply(in, fact); /* what is old changes nothing */
+    CHECK(!member_of(in, 9, 1).active);
     instance_free(in);
     world_free(world);
 }

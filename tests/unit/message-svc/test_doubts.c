@@ -41,7 +41,7 @@ static int hold(struct message_doubts *d, uint64_t user, struct message_conv con
                                 .reply_to = "gateway-1",
                                 .value = (const uint8_t *)text,
                                 .len = strlen(text) + 1};
-    return message_doubts_hold(d, &held, false);
+    return message_doubts_hold(d, &held);
 }
 
 static void take_and_answer(struct message_doubts *d, bool groups, enum message_answer answer)
@@ -112,9 +112,10 @@ TEST(no_is_remembered_for_a_second)
         int err;
         bool remembered;
     } rows[] = {{MESSAGE_ANSWER_NO, ERR_NOT_FOUND, true},
+                {MESSAGE_ANSWER_NO_PUBLIC, ERR_FORBIDDEN, true},
                 {MESSAGE_ANSWER_MUTED, ERR_FORBIDDEN, true},
                 {MESSAGE_ANSWER_NONE, ERR_UNAVAILABLE, false}};
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct message_doubts *d = anew();
         hold(d, 1, group, "a");
         hold(d, 1, group, "b");
