@@ -165,6 +165,8 @@ static struct pbjson_value value_of(const json_t *json)
     } else if (json_is_boolean(json)) {
         value.kind = PBJSON_BOOL;
         value.i = json_is_true(json);
+    } else if (json_is_null(json)) {
+        value.kind = PBJSON_NULL;
     }
     return value;
 }
@@ -330,7 +332,7 @@ static void fill_message(const struct filler *filler, json_t *json, void *messag
     for (void *at = json_object_iter(json); at != NULL; at = json_object_iter_next(json, at)) {
         const ProtobufCFieldDescriptor *field = pbjson_find(type, json_object_iter_key(at));
         json_t *value = json_object_iter_value(at);
-        if (field == NULL || json_is_null(value)) {
+        if (field == NULL || (json_is_null(value) && !pbjson_is_time(field))) {
             continue;
         }
         struct path path = {.in = in, .field = field->name};

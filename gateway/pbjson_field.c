@@ -98,6 +98,10 @@ static const char *put_bool(const struct pbjson_value *value, void *place)
 
 static const char *put_time(const struct pbjson_value *value, void *place)
 {
+    if (value->kind == PBJSON_NULL) { /* as 0 is printed */
+        *(int64_t *)place = 0;
+        return NULL;
+    }
     if (value->kind != PBJSON_STRING || clock_parse_rfc3339(value->s, value->len, place) != 0) {
         return "must be a time as in RFC 3339";
     }

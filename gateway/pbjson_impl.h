@@ -33,7 +33,7 @@ size_t pbjson_element_size(const ProtobufCFieldDescriptor *field);
 void pbjson_choose(const ProtobufCFieldDescriptor *field, void *message);
 
 struct pbjson_value {
-    enum { PBJSON_STRING, PBJSON_INTEGER, PBJSON_BOOL, PBJSON_OTHER } kind;
+    enum { PBJSON_STRING, PBJSON_INTEGER, PBJSON_BOOL, PBJSON_NULL, PBJSON_OTHER } kind;
     const char *s; /* of a string: UTF-8, borrowed */
     size_t len;
     int64_t i; /* of an integer and, 0 or 1, of a bool */

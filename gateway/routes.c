@@ -55,6 +55,8 @@ static const struct route table[] = {
      .status = 200, .key = "id"},
     {"POST", "/api/groups/:id/members", USER, GROUP, .rpc = "AddMember", .status = 201,
      .key = "id"},
+    {"PUT", "/api/groups/:id/members/:user_id", USER, GROUP, .rpc = "UpdateMember", .seen = true,
+     .status = 200, .key = "id"},
     {"DELETE", "/api/groups/:id/members/:user_id", USER, GROUP, .rpc = "RemoveMember",
      .status = 204, .key = "id"},
 

@@ -28,4 +28,5 @@ int group_list_members(struct rpc_request *rq, const void *in, void *out);
 int group_add_member(struct rpc_request *rq, const void *in, void *out);
 int group_remove_member(struct rpc_request *rq, const void *in, void *out);
 int group_list_memberships(struct rpc_request *rq, const void *in, void *out);
+int group_update_member(struct rpc_request *rq, const void *in, void *out);
 int group_check_members(struct rpc_request *rq, const void *in, void *out);

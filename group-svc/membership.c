@@ -178,8 +178,9 @@ static int check_removal(struct rpc_request *rq, const struct group_row *group,
     if (them->role == GROUP_NONE) {
         return rpc_fail(rq, ERR_NOT_FOUND, "the user is no member of the group");
     }
-    err = group_rules_may_kick(me->role, them->role);
-    return err == 0 ? 0 : rpc_fail(rq, err, "your role in the group is too low");
+    return group_rules_is_below(them->role, me->role)
+               ? 0
+               : rpc_fail(rq, ERR_FORBIDDEN, "your role in the group is too low");
 }
 
 static int remove_in_transaction(struct group_change *c, void *arg)

@@ -16,15 +16,7 @@ static const struct {
     [GROUP_UPDATE] = {GROUP_ADMIN, false}, [GROUP_DELETE] = {GROUP_OWNER, false},
     [GROUP_ADD] = {GROUP_ADMIN, false},    [GROUP_JOIN] = {GROUP_MEMBER, true},
     [GROUP_LEAVE] = {GROUP_MEMBER, false}, [GROUP_KICK] = {GROUP_ADMIN, false},
-};
-
-/* Rows: who asks; columns: whom it meets. */
-static const bool may_kick[4][4] = {
-    /*                  NONE   MEMBER ADMIN  OWNER */
-    [GROUP_NONE] = {false, false, false, false},
-    [GROUP_MEMBER] = {false, false, false, false},
-    [GROUP_ADMIN] = {false, true, false, false},
-    [GROUP_OWNER] = {false, true, true, false},
+    [GROUP_MUTE] = {GROUP_ADMIN, false},   [GROUP_SET_ROLE] = {GROUP_OWNER, false},
 };
 
 int group_rules_may(enum group_action action, enum group_role role, bool is_public)
@@ -38,9 +30,9 @@ int group_rules_may(enum group_action action, enum group_role role, bool is_publ
     return role >= actions[action].least ? 0 : ERR_FORBIDDEN;
 }
 
-int group_rules_may_kick(enum group_role role, enum group_role target)
+bool group_rules_is_below(enum group_role target, enum group_role role)
 {
-    return may_kick[role][target] ? 0 : ERR_FORBIDDEN;
+    return role >= GROUP_ADMIN && target >= GROUP_MEMBER && target < role;
 }
 
 int group_rules_may_leave(enum group_role role)

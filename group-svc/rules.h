@@ -19,7 +19,9 @@ enum group_action {
     GROUP_ADD,  /* another user */
     GROUP_JOIN, /* add oneself */
     GROUP_LEAVE,
-    GROUP_KICK, /* somebody; whom: group_rules_may_kick */
+    GROUP_KICK,     /* somebody; whom: group_rules_is_below */
+    GROUP_MUTE,     /* the same */
+    GROUP_SET_ROLE, /* of another member */
 };
 
 #define GROUP_ID_MAX ((UINT64_C(1) << 53) - 1)
@@ -31,8 +33,8 @@ enum group_action {
 /* role: of the one who asks, GROUP_NONE for outsiders. Returns 0; ERR_NOT_FOUND: may not even know
  * that the group exists; ERR_FORBIDDEN: sees it, but may not do this. */
 int group_rules_may(enum group_action action, enum group_role role, bool is_public);
-/* ERR_FORBIDDEN: the target is not below the one who asks. target: a member's role. */
-int group_rules_may_kick(enum group_role role, enum group_role target);
+/* Whom the one who asks may kick and mute. target: a member's role. */
+bool group_rules_is_below(enum group_role target, enum group_role role);
 /* ERR_CONFLICT: an owner must give the group to another first. */
 int group_rules_may_leave(enum group_role role);
 

@@ -99,6 +99,7 @@ static const struct rpc_handler handlers[] = {
     {"AddMember", group_add_member, RPC_FAST},
     {"RemoveMember", group_remove_member, RPC_FAST},
     {"ListMemberships", group_list_memberships, RPC_FAST},
+    {"UpdateMember", group_update_member, RPC_FAST},
     {"CheckMembers", group_check_members, RPC_FAST},
     {0},
 };

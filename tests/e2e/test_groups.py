@@ -117,6 +117,51 @@ def test_anyone_joins_a_public_group(http):
     assert r.status == 404, r
 
 
+def test_roles(http):
+    owner, admin, member = User(http), User(http), User(http)
+    group = owner.group(members=[admin, member])
+    path = f"/api/groups/{group}/members"
+    for role in ("king", "none", "", "OWNER", 3, ["admin"]):
+        r = owner.call("PUT", f"{path}/{admin.id}", {"role": role})
+        assert r.status == 422 and r.fields() == {"role"}, (role, r)
+    assert member.call("PUT", f"{path}/{admin.id}", {"role": "admin"}).status == 403
+    given = owner.ok("PUT", f"{path}/{admin.id}", {"role": "admin"})["member"]
+    assert given["role"] == "admin" and given["user"]["username"] == admin.name and given["muted_until"] is None, given
+    assert admin.call("PUT", f"{path}/{member.id}", {"role": "admin"}).status == 403
+    assert admin.call("DELETE", f"{path}/{owner.id}").status == 403
+    assert admin.ok("PUT", f"/api/groups/{group}", {"name": "by the admin"})["group"]["my_role"] == "admin"
+    assert owner.call("PUT", f"{path}/{owner.id}", {"role": "admin"}).status == 409
+    assert owner.ok("PUT", f"{path}/{admin.id}", {"role": "owner"})["member"]["role"] == "owner"
+    shown = owner.ok("GET", f"/api/groups/{group}")["group"]
+    assert shown["owner_id"] == admin.id and shown["my_role"] == "admin", shown
+    assert owner.call("DELETE", f"/api/groups/{group}").status == 403
+    assert owner.call("DELETE", f"{path}/{member.id}").status == 204
+    assert owner.call("DELETE", f"{path}/{owner.id}").status == 204
+    outsider = owner.call("PUT", f"{path}/{admin.id}", {"role": "member"})
+    assert outsider.status == 404, outsider
+
+
+def test_mutes(server, http):
+    owner, member = User(http), User(server.http(1))
+    group = owner.group(members=[member])
+    path = f"/api/groups/{group}/members/{member.id}"
+    m = member.socket()
+    body = {"content": "x", "type": "text", "group_id": group}
+    member.ok("POST", "/api/messages", body, 201)
+    r = owner.call("PUT", path, {"muted_until": "soon"})
+    assert r.status == 422 and r.fields() == {"muted_until"}, r
+    assert member.call("PUT", path, {"muted_until": None}).status == 403
+    muted = owner.ok("PUT", path, {"muted_until": "2100-01-01T00:00:00Z"})["member"]
+    assert muted["muted_until"] == "2100-01-01T00:00:00.000Z", muted
+    assert expect_change(m, "muted")["user_id"] == member.id
+    wait_until("the mute to count", lambda: member.call("POST", "/api/messages", body).status == 403)
+    assert m.error("chat_message", body)["code"] == "forbidden"
+    assert member.call("GET", f"/api/messages?type=group&target_id={group}").status == 200, "who is muted still reads"
+    assert owner.ok("PUT", path, {"muted_until": None})["member"]["muted_until"] is None
+    wait_until("the mute to end", lambda: member.call("POST", "/api/messages", body).status == 201)
+    assert owner.ok("PUT", path, {})["member"]["role"] == "member"
+
+
 def expect_change(socket, change):
     """What happened before the socket was opened may still be told after its hello."""
     return socket.expect("group", where=lambda f: f["content"]["change"] == change)["content"]

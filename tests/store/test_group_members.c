@@ -110,16 +110,15 @@ TEST(a_removal_keeps_its_row)
 
     CHECK_INT(add(&c, ALICE, id, BOB), 0);
     make_admin(&c, id, BOB);
-    CHECK_INT(
-        db_exec(c.db, "UPDATE member SET muted_until = 777 WHERE user_id = 12", NULL, 0, NULL), 0);
+    CHECK_INT(mute(&c, ALICE, id, BOB, 777), 0);
     CHECK_INT(remove_member(&c, ALICE, id, BOB), 0);
     Chat__Membership *m = check_one(&c, id, BOB);
     CHECK_INT(m->role, CHAT__ROLE__TYPE__NONE);
-    CHECK_INT(m->version, 3);
+    CHECK_INT(m->version, 5);
     CHECK_INT(m->muted_until, 0);
     CHECK_INT(check_one(&c, id, CAROL)->version, 0);
     size_t n = read_outbox(&c, &told);
-    CHECK_INT(n, 4);
+    CHECK_INT(n, 6);
     CHECK_INT(told[2].event->change, CHAT__CHANGE__TYPE__JOINED);
     CHECK_INT(told[2].event->by, ALICE);
     CHECK_INT(told[2].key_b, BOB);
@@ -127,20 +126,103 @@ TEST(a_removal_keeps_its_row)
     CHECK_INT(told[2].event->group->member_count, 2);
     CHECK_INT(told[2].event->group->version, 2);
     CHECK_INT(told[2].event->member->version, 2);
-    CHECK_INT(told[3].event->change, CHAT__CHANGE__TYPE__REMOVED);
-    CHECK_INT(told[3].event->group->member_count, 1);
-    CHECK_INT(told[3].event->member->role, CHAT__ROLE__TYPE__NONE);
-    CHECK_INT(told[3].event->member->version, 3);
+    CHECK_INT(told[3].event->change, CHAT__CHANGE__TYPE__ROLE);
+    CHECK_INT(told[3].event->member->role, CHAT__ROLE__TYPE__ADMIN);
+    CHECK_INT(told[4].event->change, CHAT__CHANGE__TYPE__MUTED);
+    CHECK_INT(told[4].event->member->muted_until, 777);
+    CHECK_INT(told[5].event->change, CHAT__CHANGE__TYPE__REMOVED);
+    CHECK_INT(told[5].event->group->member_count, 1);
+    CHECK_INT(told[5].event->member->role, CHAT__ROLE__TYPE__NONE);
+    CHECK_INT(told[5].event->member->version, 5);
 
     CHECK_INT(add(&c, ALICE, id, BOB), 0); /* as a member again, but still muted */
     m = check_one(&c, id, BOB);
     CHECK_INT(m->role, CHAT__ROLE__TYPE__MEMBER);
-    CHECK_INT(m->version, 4);
+    CHECK_INT(m->version, 6);
     CHECK_INT(m->muted_until, 777);
     CHECK_INT(remove_member(&c, BOB, id, BOB), 0);
     n = read_outbox(&c, &told);
     CHECK_INT(told[n - 1].event->change, CHAT__CHANGE__TYPE__LEFT);
     CHECK_INT(told[n - 1].event->by, BOB);
+    client_free(&c);
+}
+
+/* ---- UpdateMember ---- */
+
+TEST(roles_are_the_owners_to_give)
+{
+    struct client c = client_anew();
+    uint64_t id = must_create(&c, ALICE, "Hidden", false);
+    uint64_t open = must_create(&c, ALICE, "Open", true);
+
+    CHECK_INT(add(&c, ALICE, id, BOB), 0);
+    CHECK_INT(add(&c, ALICE, id, CAROL), 0);
+    CHECK_INT(set_role(&c, BOB, id, CAROL, CHAT__ROLE__TYPE__ADMIN), ERR_FORBIDDEN);
+    CHECK_INT(set_role(&c, BOB, id, BOB, CHAT__ROLE__TYPE__ADMIN), ERR_FORBIDDEN);
+    CHECK_INT(set_role(&c, DAVE, id, CAROL, CHAT__ROLE__TYPE__ADMIN), ERR_NOT_FOUND);
+    CHECK_INT(set_role(&c, DAVE, open, ALICE, CHAT__ROLE__TYPE__MEMBER), ERR_FORBIDDEN);
+    CHECK_INT(set_role(&c, ALICE, id, DAVE, CHAT__ROLE__TYPE__ADMIN), ERR_NOT_FOUND);
+    CHECK_INT(set_role(&c, ALICE, id, BOB, CHAT__ROLE__TYPE__NONE), ERR_INVALID);
+    CHECK_INT(set_role(&c, ALICE, id, ALICE, CHAT__ROLE__TYPE__MEMBER), ERR_CONFLICT);
+    CHECK_INT(set_role(&c, ALICE, id, BOB, CHAT__ROLE__TYPE__ADMIN), 0);
+    uint64_t version = row_of(&c, id).version;
+    CHECK_INT(set_role(&c, ALICE, id, BOB, CHAT__ROLE__TYPE__ADMIN), 0); /* nothing to write */
+    CHECK_INT(set_role(&c, ALICE, id, ALICE, CHAT__ROLE__TYPE__OWNER), 0);
+    CHECK_INT(row_of(&c, id).version, version);
+    CHECK_INT(set_role(&c, BOB, id, CAROL, CHAT__ROLE__TYPE__ADMIN), ERR_FORBIDDEN);
+    CHECK_INT(set_role(&c, ALICE, id, BOB, CHAT__ROLE__TYPE__MEMBER), 0);
+    CHECK_INT(check_one(&c, id, BOB)->role, CHAT__ROLE__TYPE__MEMBER);
+    client_free(&c);
+}
+
+TEST(a_group_is_given_away)
+{
+    struct client c = client_anew();
+    uint64_t id = must_create(&c, ALICE, "Hidden", false);
+    struct told *told;
+
+    CHECK_INT(add(&c, ALICE, id, BOB), 0);
+    CHECK_INT(mute(&c, ALICE, id, BOB, 777), 0);
+    CHECK_INT(set_role(&c, ALICE, id, BOB, CHAT__ROLE__TYPE__OWNER), 0);
+    CHECK_INT(row_of(&c, id).owner_id, BOB);
+    CHECK_INT(check_one(&c, id, BOB)->role, CHAT__ROLE__TYPE__OWNER);
+    CHECK_INT(check_one(&c, id, BOB)->muted_until, 0);
+    CHECK_INT(check_one(&c, id, ALICE)->role, CHAT__ROLE__TYPE__ADMIN);
+    size_t n = read_outbox(&c, &told);
+    for (size_t i = n - 2; i < n; i++) {
+        CHECK_INT(told[i].event->change, CHAT__CHANGE__TYPE__ROLE);
+        CHECK_INT(told[i].event->by, ALICE);
+        CHECK_INT(told[i].event->group->owner_id, BOB);
+        CHECK_INT(told[i].event->member->version, 4);
+    }
+    CHECK_INT(told[n - 2].key_b, BOB);
+    CHECK_INT(told[n - 1].key_b, ALICE);
+    CHECK_INT(set_role(&c, ALICE, id, ALICE, CHAT__ROLE__TYPE__OWNER), ERR_FORBIDDEN);
+    CHECK_INT(remove_member(&c, ALICE, id, ALICE), 0); /* the former owner may go */
+    client_free(&c);
+}
+
+TEST(mutes_reach_those_below)
+{
+    struct client c = client_anew();
+    uint64_t id = must_create(&c, ALICE, "Hidden", false);
+
+    for (uint64_t user = BOB; user <= DAVE; user++) {
+        CHECK_INT(add(&c, ALICE, id, user), 0);
+    }
+    make_admin(&c, id, BOB);
+    make_admin(&c, id, CAROL);
+    CHECK_INT(mute(&c, DAVE, id, BOB, 777), ERR_FORBIDDEN);
+    CHECK_INT(mute(&c, BOB, id, CAROL, 777), ERR_FORBIDDEN);
+    CHECK_INT(mute(&c, BOB, id, ALICE, 777), ERR_FORBIDDEN);
+    CHECK_INT(mute(&c, BOB, id, BOB, 777), ERR_FORBIDDEN);
+    CHECK_INT(mute(&c, BOB, id, DAVE, 777), 0);
+    CHECK_INT(mute(&c, ALICE, id, CAROL, 888), 0);
+    CHECK_INT(check_one(&c, id, DAVE)->muted_until, 777);
+    CHECK_INT(check_one(&c, id, CAROL)->muted_until, 888);
+    CHECK_INT(mute(&c, BOB, id, DAVE, 0), 0);
+    CHECK_INT(check_one(&c, id, DAVE)->muted_until, 0);
+    CHECK_INT(check_one(&c, id, DAVE)->role, CHAT__ROLE__TYPE__MEMBER);
     client_free(&c);
 }
 

@@ -443,7 +443,14 @@ TEST(times)
     CHECK_INT(member.muted_until, 1769860800500);
     CHECK_INT(member.joined_at, 0);
     CHECK_INT(fill("{\"muted_until\":null}", &member), 0);
-    CHECK_INT(member.muted_until, 1769860800500); /* as if absent */
+    CHECK_INT(member.muted_until, 0); /* as it is printed */
+    Chat__UpdateMemberRequest update = CHAT__UPDATE_MEMBER_REQUEST__INIT;
+    CHECK_INT(fill("{\"role\":null}", &update), 0);
+    CHECK_INT(update.muted_until_given_case, 0);
+    CHECK_INT(update.role_given_case, 0);
+    CHECK_INT(fill("{\"muted_until\":null}", &update), 0);
+    CHECK_INT(update.muted_until_given_case,
+              CHAT__UPDATE_MEMBER_REQUEST__MUTED_UNTIL_GIVEN_MUTED_UNTIL);
     stop();
 }
 

@@ -21,6 +21,7 @@ TEST(who_may_do_what)
         {GROUP_UPDATE, HIDDEN, NO, NO, OK, OK}, {GROUP_DELETE, HIDDEN, NO, NO, NO, OK},
         {GROUP_ADD, HIDDEN, NO, NO, OK, OK},    {GROUP_JOIN, HIDDEN, OK, OK, OK, OK},
         {GROUP_LEAVE, HIDDEN, NO, OK, OK, OK},  {GROUP_KICK, HIDDEN, NO, NO, OK, OK},
+        {GROUP_MUTE, HIDDEN, NO, NO, OK, OK},   {GROUP_SET_ROLE, HIDDEN, NO, NO, NO, OK},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
         enum group_action action = rows[i].action;
@@ -38,16 +39,17 @@ TEST(kick_and_leave)
 {
     static const struct {
         enum group_role who, whom;
-        int result;
+        bool below;
     } rows[] = {
-        {GROUP_MEMBER, GROUP_MEMBER, NO}, {GROUP_MEMBER, GROUP_ADMIN, NO},
-        {GROUP_MEMBER, GROUP_OWNER, NO},  {GROUP_ADMIN, GROUP_MEMBER, OK},
-        {GROUP_ADMIN, GROUP_ADMIN, NO},   {GROUP_ADMIN, GROUP_OWNER, NO},
-        {GROUP_OWNER, GROUP_MEMBER, OK},  {GROUP_OWNER, GROUP_ADMIN, OK},
-        {GROUP_OWNER, GROUP_NONE, NO},    {GROUP_NONE, GROUP_MEMBER, NO},
+        {GROUP_MEMBER, GROUP_MEMBER, false}, {GROUP_MEMBER, GROUP_ADMIN, false},
+        {GROUP_MEMBER, GROUP_OWNER, false},  {GROUP_ADMIN, GROUP_MEMBER, true},
+        {GROUP_ADMIN, GROUP_ADMIN, false},   {GROUP_ADMIN, GROUP_OWNER, false},
+        {GROUP_OWNER, GROUP_MEMBER, true},   {GROUP_OWNER, GROUP_ADMIN, true},
+        {GROUP_OWNER, GROUP_OWNER, false},   {GROUP_OWNER, GROUP_NONE, false},
+        {GROUP_NONE, GROUP_MEMBER, false},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
-        CHECK_INT(group_rules_may_kick(rows[i].who, rows[i].whom), rows[i].result);
+        CHECK(group_rules_is_below(rows[i].whom, rows[i].who) == rows[i].below);
     }
     CHECK_INT(group_rules_may_leave(GROUP_MEMBER), 0);
     CHECK_INT(group_rules_may_leave(GROUP_ADMIN), 0);
