@@ -267,28 +267,19 @@ void push_message(struct gateway *gw, uint64_t loops, struct bus_key key, Chat__
 
 static struct frame *group_frame(uint64_t user_id, const Chat__GroupEvent *e)
 {
-    const ProtobufCEnumValue *v =
-        protobuf_c_enum_descriptor_get_value(&chat__change__type__descriptor, (int)e->change);
-    if (v == NULL || e->change == CHAT__CHANGE__TYPE__NONE) {
+    if (e->change == CHAT__CHANGE__TYPE__NONE) {
         return NULL;
     }
-    struct buf text;
-    buf_init(&text);
-    buf_add_str(&text, "{\"change\":\"");
-    for (const char *c = v->name; *c != '\0'; c++) {
-        buf_add_char(&text, *c >= 'A' && *c <= 'Z' ? (char)(*c - 'A' + 'a') : *c);
+    Chat__GroupChange told = CHAT__GROUP_CHANGE__INIT;
+    told.change = e->change;
+    told.group = e->group;
+    told.user_id = user_id;
+    told.by = e->by;
+    if (e->member != NULL) {
+        told.role = e->member->role;
+        told.muted_until = e->member->muted_until;
     }
-    buf_add_str(&text, "\",\"group\":");
-    if (e->group != NULL) {
-        pbjson_print(e->group, &text);
-    } else {
-        buf_add_str(&text, "null");
-    }
-    buf_printf(&text, ",\"user_id\":%llu,\"by\":%llu}", (unsigned long long)user_id,
-               (unsigned long long)e->by);
-    struct frame *f = envelope_frame("group", text.data, text.len, NULL);
-    buf_done(&text);
-    return f;
+    return envelope_frame_message("group", &told);
 }
 
 void push_group(struct gateway *gw, uint64_t loops, uint64_t group_id, const Chat__GroupEvent *e)

@@ -131,7 +131,10 @@ def test_roles(http):
     assert admin.call("DELETE", f"{path}/{owner.id}").status == 403
     assert admin.ok("PUT", f"/api/groups/{group}", {"name": "by the admin"})["group"]["my_role"] == "admin"
     assert owner.call("PUT", f"{path}/{owner.id}", {"role": "admin"}).status == 409
+    o = owner.socket()
     assert owner.ok("PUT", f"{path}/{admin.id}", {"role": "owner"})["member"]["role"] == "owner"
+    for user, role in ((admin, "owner"), (owner, "admin")):
+        o.expect("group", where=lambda f: (f["content"]["user_id"], f["content"]["role"]) == (user.id, role))
     shown = owner.ok("GET", f"/api/groups/{group}")["group"]
     assert shown["owner_id"] == admin.id and shown["my_role"] == "admin", shown
     assert owner.call("DELETE", f"/api/groups/{group}").status == 403
@@ -153,7 +156,9 @@ def test_mutes(server, http):
     assert member.call("PUT", path, {"muted_until": None}).status == 403
     muted = owner.ok("PUT", path, {"muted_until": "2100-01-01T00:00:00Z"})["member"]
     assert muted["muted_until"] == "2100-01-01T00:00:00.000Z", muted
-    assert expect_change(m, "muted")["user_id"] == member.id
+    told = expect_change(m, "muted")
+    assert told["user_id"] == member.id and told["by"] == owner.id and told["role"] == "member", told
+    assert told["muted_until"] == muted["muted_until"] and told["group"]["id"] == group, told
     wait_until("the mute to count", lambda: member.call("POST", "/api/messages", body).status == 403)
     assert m.error("chat_message", body)["code"] == "forbidden"
     assert member.call("GET", f"/api/messages?type=group&target_id={group}").status == 200, "who is muted still reads"
