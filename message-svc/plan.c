@@ -6,6 +6,7 @@
 #include "message-svc/plan.h"
 
 #include "common/pb.h"
+#include "message-svc/change.h"
 
 #include <assert.h>
 #include <string.h>
@@ -24,9 +25,11 @@ void message_plan_init(struct message_plan *plan, struct arena *arena, size_t n)
     map_init(&plan->members);
     map_init(&plan->groups);
     map_init(&plan->conversations);
+    map_init(&plan->targets);
     map_init(&plan->replies);
     map_init(&plan->senders);
     plan->rows = arena_array(arena, n, sizeof(struct message_row *));
+    plan->changed = arena_array(arena, n, sizeof(struct message_row *));
     plan->learnt = arena_array(arena, n, sizeof(*plan->learnt));
     plan->started = arena_array(arena, n, sizeof(*plan->started));
 }
@@ -37,6 +40,7 @@ void message_plan_done(struct message_plan *plan)
     map_done(&plan->members);
     map_done(&plan->groups);
     map_done(&plan->conversations);
+    map_done(&plan->targets);
     map_done(&plan->replies);
     map_done(&plan->senders);
 }
@@ -60,10 +64,53 @@ static struct message_text text_of(ProtobufCBinaryData b)
     return (struct message_text){.p = b.len == 0 ? "" : (const char *)b.data, .n = b.len};
 }
 
-static void refuse(struct message_item *item, enum message_no no)
+void message_plan_refuse(struct message_item *item, enum message_no no)
 {
     item->outcome = MESSAGE_REFUSED;
     item->refusal = message_rules_refusal(no);
+}
+
+static void read_send(struct message_item *item, const Chat__Send *send)
+{
+    item->draft = (struct message_draft){
+        .content = text_of(send->content),
+        .type = text_of(send->type),
+        .client_id = text_of(send->client_id),
+        .sender_id = item->user,
+        .receiver_id = send->receiver_id,
+        .group_id = send->group_id,
+        .reply_to = send->reply_to,
+    };
+    if (!message_rules_check(&item->draft, &item->refusal)) {
+        item->outcome = MESSAGE_REFUSED;
+    } else if (!message_conv_equal(message_rules_conv(&item->draft), item->conv)) {
+        /* another partition's writer gives this one's seqs */
+        message_plan_refuse(item, MESSAGE_NO_COMMAND);
+    } else {
+        item->digest = message_rules_digest(&item->draft);
+        item->is_send = true;
+    }
+}
+
+static void read_change(struct message_item *item, uint64_t message_id, uint64_t seq)
+{
+    if (item->user == 0) {
+        message_plan_refuse(item, MESSAGE_NO_CALLER);
+        return;
+    }
+    item->message_id = message_id;
+    item->seq = seq;
+    item->is_change = true;
+}
+
+static void read_edit(struct message_item *item, const Chat__Edit *edit)
+{
+    item->content = text_of(edit->content);
+    if (message_rules_check_content(item->content, &item->refusal)) {
+        read_change(item, edit->message_id, edit->seq);
+    } else {
+        item->outcome = MESSAGE_REFUSED;
+    }
 }
 
 void message_plan_read(struct message_item *item, struct arena *arena, const void *value,
@@ -74,32 +121,18 @@ void message_plan_read(struct message_item *item, struct arena *arena, const voi
     if (item->command == NULL) {
         return;
     }
-    if (item->command->op_case != CHAT__COMMAND__OP_SEND || item->command->send == NULL) {
-        refuse(item, MESSAGE_NO_COMMAND);
-        return;
+    const Chat__Command *command = item->command;
+    item->user = command->caller == NULL ? 0 : command->caller->user_id;
+    item->conv = item->key;
+    if (command->op_case == CHAT__COMMAND__OP_SEND && command->send != NULL) {
+        read_send(item, command->send);
+    } else if (command->op_case == CHAT__COMMAND__OP_EDIT && command->edit != NULL) {
+        read_edit(item, command->edit);
+    } else if (command->op_case == CHAT__COMMAND__OP_RECALL && command->recall != NULL) {
+        read_change(item, command->recall->message_id, command->recall->seq);
+    } else {
+        message_plan_refuse(item, MESSAGE_NO_COMMAND);
     }
-    const Chat__Send *send = item->command->send;
-    const Chat__Caller *caller = item->command->caller;
-    item->draft = (struct message_draft){
-        .content = text_of(send->content),
-        .type = text_of(send->type),
-        .client_id = text_of(send->client_id),
-        .sender_id = caller == NULL ? 0 : caller->user_id,
-        .receiver_id = send->receiver_id,
-        .group_id = send->group_id,
-        .reply_to = send->reply_to,
-    };
-    if (!message_rules_check(&item->draft, &item->refusal)) {
-        item->outcome = MESSAGE_REFUSED;
-        return;
-    }
-    item->conv = message_rules_conv(&item->draft);
-    if (!message_conv_equal(item->conv, item->key)) {
-        refuse(item, MESSAGE_NO_COMMAND); /* another partition's writer gives this one's seqs */
-        return;
-    }
-    item->digest = message_rules_digest(&item->draft);
-    item->is_send = true;
 }
 
 /* ---- Decisions ---- */
@@ -134,7 +167,7 @@ static void decide_known(struct message_item *item, struct message_row *row)
         item->outcome = MESSAGE_REPEATED;
         item->row = row;
     } else {
-        refuse(item, MESSAGE_NO_SAME_CLIENT_ID);
+        message_plan_refuse(item, MESSAGE_NO_SAME_CLIENT_ID);
     }
 }
 
@@ -155,7 +188,7 @@ static bool checked_may_speak(struct message_plan *plan, struct message_item *it
     case MESSAGE_SPEAK_YES:
         return true;
     case MESSAGE_SPEAK_MUTED:
-        refuse(item, MESSAGE_NO_MUTED);
+        message_plan_refuse(item, MESSAGE_NO_MUTED);
         return false;
     case MESSAGE_SPEAK_NO:
         break;
@@ -167,7 +200,7 @@ static bool checked_may_speak(struct message_plan *plan, struct message_item *it
     const struct message_group *group = map_get(&plan->groups, item->draft.group_id, 0);
     uint64_t deleted_at = group != NULL && group->deleted ? group->version : 0;
     if (!message_members_next(member, &found->fact, conversation->last_seq, deleted_at, learnt)) {
-        refuse(item, MESSAGE_NO_MEMBER_PRIVATE);
+        message_plan_refuse(item, MESSAGE_NO_MEMBER_PRIVATE);
         return false;
     }
     map_put(&plan->members, learnt->group_id, learnt->user_id, learnt);
@@ -187,13 +220,13 @@ static bool may_speak_in_group(struct message_plan *plan, struct message_item *i
     case MESSAGE_SPEAK_YES:
         return true;
     case MESSAGE_SPEAK_MUTED:
-        refuse(item, MESSAGE_NO_MUTED);
+        message_plan_refuse(item, MESSAGE_NO_MUTED);
         return false;
     case MESSAGE_SPEAK_NO:
         break;
     }
     if (found->state == MESSAGE_DOUBT_NO) {
-        refuse(item, found->no);
+        message_plan_refuse(item, found->no);
     } else {
         doubt(item, sender);
     }
@@ -212,7 +245,7 @@ static bool may_write_to_user(struct message_plan *plan, struct message_item *it
         return true;
     }
     if (found->state == MESSAGE_DOUBT_NO) {
-        refuse(item, found->no);
+        message_plan_refuse(item, found->no);
     } else {
         doubt(item, sender);
     }
@@ -249,7 +282,7 @@ static bool may_reply_to(const struct message_plan *plan, struct message_item *i
         (item->draft.group_id == 0 || member == NULL || target->seq >= member->from_seq)) {
         return true;
     }
-    refuse(item, MESSAGE_NO_REPLY_TARGET);
+    message_plan_refuse(item, MESSAGE_NO_REPLY_TARGET);
     return false;
 }
 
@@ -290,8 +323,18 @@ static void store(struct message_plan *plan, struct message_item *item)
     item->row = row;
 }
 
+bool message_plan_is_due(const struct message_plan *plan, const struct message_item *item)
+{
+    int64_t deadline = item->command->deadline_at;
+    return !item->replay && (deadline <= 0 || deadline >= plan->now_ms);
+}
+
 void message_plan_decide(struct message_plan *plan, struct message_item *item)
 {
+    if (item->is_change) {
+        message_change_decide(plan, item);
+        return;
+    }
     if (!item->is_send) {
         if (item->replay) {
             item->outcome = MESSAGE_PASSED; /* it was refused when it was new */
@@ -304,8 +347,7 @@ void message_plan_decide(struct message_plan *plan, struct message_item *item)
         decide_known(item, row);
         return;
     }
-    bool expired = item->command->deadline_at > 0 && item->command->deadline_at < plan->now_ms;
-    if (item->replay || expired) {
+    if (!message_plan_is_due(plan, item)) {
         return;
     }
     if (may_send(plan, item) && may_reply_to(plan, item)) {

@@ -17,9 +17,10 @@
 
 enum message_outcome {
     MESSAGE_PASSED,   /* nothing to do: expired, or a replay of something that was not stored */
-    MESSAGE_STORED,   /* a new row; its event is to be published */
+    MESSAGE_STORED,   /* a new row, or a changed one; its event is to be published */
     MESSAGE_REPLAYED, /* written before, its event is published again */
-    MESSAGE_REPEATED, /* a client's retry: the stored message is answered */
+    MESSAGE_REPEATED, /* a client's retry, or a change that changes nothing: the stored message is
+                       * answered */
     MESSAGE_REFUSED,
     MESSAGE_DOUBTED, /* passed over, to be asked about */
 };
@@ -33,12 +34,16 @@ struct message_item { /* one record */
     Chat__Command *command;               /* NULL: malformed */
     bool replay;                          /* before the partition's position */
     bool is_send;                         /* well-formed, from its conversation's partition */
-    struct message_draft draft;           /* is_send: */
+    uint64_t user;                        /* who asks; 0: nobody */
     struct message_conv conv;
+    struct message_draft draft; /* is_send: */
     int64_t digest;
+    bool is_change;              /* well-formed; user, conv and what follows are set: */
+    uint64_t message_id, seq;    /* of the message to be edited or recalled */
+    struct message_text content; /* of an edit */
     /* The decision: */
     enum message_outcome outcome;
-    struct message_row *row;        /* STORED, REPLAYED, REPEATED */
+    struct message_row *row;        /* STORED, REPLAYED, REPEATED; as it is after this record */
     struct message_refusal refusal; /* REFUSED */
 };
 
@@ -51,12 +56,15 @@ struct message_plan {
     struct map known;         /* message_plan_key: struct message_row */
     struct map members;       /* (group, user): struct message_member */
     struct map groups;        /* (group, 0): struct message_group; only where a no is likely */
-    struct map conversations; /* conv: struct message_conversation; every new send has one */
+    struct map conversations; /* conv: struct message_conversation; every new command has one */
+    struct map targets;       /* (id, 0): struct message_row; of edits and recalls */
     struct map replies;       /* (id, 0): struct message_row, place only */
     struct map senders;       /* (sender, conversation): what this batch did to its order */
     /* What is to be written. Ids are still 0. */
     struct message_row **rows;
     size_t row_count;
+    struct message_row **changed; /* rows of `targets`, each once */
+    size_t changed_count;
     struct message_member *learnt; /* memberships from answers of group-svc */
     size_t learnt_count;
     struct message_conv *started; /* private conversations with their first message */
@@ -71,9 +79,14 @@ void message_plan_done(struct message_plan *plan); /* the maps */
 void message_plan_key(struct message_conv conv, uint64_t sender, struct message_text client_id,
                       uint64_t *a_out, uint64_t *b_out);
 
-/* Reads a record's command into the item: sets command, is_send and what follows; or, when it is
- * not a send that could be decided about, the outcome. */
+/* Reads a record's command into the item: sets command, and is_send or is_change with what belongs
+ * to it; or, when it is nothing that could be decided about, the outcome. */
 void message_plan_read(struct message_item *item, struct arena *arena, const void *value,
                        size_t len);
 /* Decides about the next record; in the order of the log. */
 void message_plan_decide(struct message_plan *plan, struct message_item *item);
+
+/* For the parts of the plan: */
+void message_plan_refuse(struct message_item *item, enum message_no no);
+/* A new record whose asker still waits: only such ones change anything. */
+bool message_plan_is_due(const struct message_plan *plan, const struct message_item *item);

@@ -59,15 +59,21 @@ static const char *asker(struct svc_batch *b, const struct message_item *item)
     return pb_cstr(svc_batch_arena(b), item->command->reply_to);
 }
 
+/* What the command knows of its user stands beside the message when it is that user's. */
+static Chat__Message *object(struct svc_batch *b, const struct message_item *item)
+{
+    bool own = item->row->sender_id == item->user;
+    return message_object(svc_batch_arena(b), item->row, own ? item->command->sender : NULL);
+}
+
 static void tell_repeated(struct svc_batch *b, const struct message_item *item)
 {
-    struct arena *arena = svc_batch_arena(b);
     const char *reply_to = asker(b, item);
     Chat__SendReply reply = CHAT__SEND_REPLY__INIT;
     if (reply_to[0] == '\0') {
         return;
     }
-    reply.message = message_object(arena, item->row, item->command->sender);
+    reply.message = object(b, item);
     reply.msg_id = item->row->id;
     reply.repeated_send = 1;
     int err = svc_reply(svc_batch_ctx(b), reply_to, item->command->id, 0, NULL, NULL, 0, &reply,
@@ -110,8 +116,20 @@ static int send_event(struct svc_batch *b, const struct message_item *item)
     event.command_offset = (uint64_t)item->offset;
     event.call_id = item->command->id;
     event.reply_to = item->command->reply_to;
-    event.what_case = CHAT__MESSAGE_EVENT__WHAT_STORED;
-    event.stored = message_object(svc_batch_arena(b), item->row, item->command->sender);
+    event.by = item->user;
+    switch (item->command->op_case) {
+    case CHAT__COMMAND__OP_EDIT:
+        event.what_case = CHAT__MESSAGE_EVENT__WHAT_EDITED;
+        event.edited = object(b, item);
+        break;
+    case CHAT__COMMAND__OP_RECALL:
+        event.what_case = CHAT__MESSAGE_EVENT__WHAT_RECALLED;
+        event.recalled = object(b, item);
+        break;
+    default:
+        event.what_case = CHAT__MESSAGE_EVENT__WHAT_STORED;
+        event.stored = object(b, item);
+    }
     const uint8_t *value = pb_pack(&event, svc_batch_arena(b), &len);
     return svc_batch_send(b, &(struct bus_message){
                                  .topic = TOPIC_EVENTS_MESSAGE,
@@ -137,7 +155,7 @@ static void note(const struct message_item *item)
         const struct message_row *row = item->row;
         log_set_context(&(struct log_context){.traceparent = item->traceparent,
                                               .request_id = item->request_id,
-                                              .user_id = item->draft.sender_id});
+                                              .user_id = item->user});
         log_debug("command", "outcome=%s code=%s id=%llu seq=%llu partition=%d offset=%lld",
                   words[item->outcome],
                   item->outcome == MESSAGE_REFUSED ? err_code(item->refusal.err) : "ok",

@@ -14,7 +14,7 @@
 struct message_recent;
 
 struct message_recent_value {
-    uint64_t seq;
+    uint64_t seq, rev;
     int64_t at;
 };
 

@@ -60,6 +60,12 @@ struct message_refusal message_rules_refusal(enum message_no no)
         [MESSAGE_NO_RECEIVER] = {ERR_INVALID, "is no user", "receiver_id"},
         [MESSAGE_NO_REPLY_TARGET] = {ERR_INVALID, "is no message of this conversation", "reply_to"},
         [MESSAGE_NO_SAME_CLIENT_ID] = {ERR_INVALID, "was used for another message", "client_id"},
+        [MESSAGE_NO_MESSAGE] = {ERR_NOT_FOUND, "there is no such message", NULL},
+        [MESSAGE_NO_EDITOR] = {ERR_FORBIDDEN, "only its sender may edit a message", NULL},
+        [MESSAGE_NO_RECALLER] = {ERR_FORBIDDEN,
+                                 "only its sender, or an admin of the group, may recall a message",
+                                 NULL},
+        [MESSAGE_NO_RECALLED] = {ERR_CONFLICT, "the message was recalled", NULL},
         [MESSAGE_NO_ANSWER] = {ERR_UNAVAILABLE, "this cannot be checked at the moment", NULL},
         [MESSAGE_NO_CALLER] = {ERR_UNAUTHENTICATED, "nobody is logged in", NULL},
         [MESSAGE_NO_COMMAND] = {ERR_INTERNAL, "the command is not understood", NULL},
@@ -111,6 +117,32 @@ static void check_target(const struct message_draft *draft, struct message_refus
     }
 }
 
+/* False: so long that nothing else is worth saying. */
+static bool check_content(struct message_text content, struct message_refusal *why)
+{
+    if (content.n > MESSAGE_CONTENT_MAX) {
+        *why = (struct message_refusal){.err = ERR_TOO_LARGE,
+                                        .detail = "the content is longer than 16 KiB"};
+        return false;
+    }
+    if (content.n == 0) {
+        add_field(why, "content", "must not be empty");
+    } else if (!text_is_valid(content.p, content.n, TEXT_ANY_BUT_NUL, NULL)) {
+        add_field(why, "content", "must be UTF-8 without U+0000");
+    }
+    return true;
+}
+
+bool message_rules_check_content(struct message_text content, struct message_refusal *why_out)
+{
+    struct message_refusal why = {0};
+    bool good = check_content(content, &why) && why.field_count == 0;
+    if (!good) {
+        *why_out = why;
+    }
+    return good;
+}
+
 bool message_rules_check(const struct message_draft *draft, struct message_refusal *why_out)
 {
     struct message_refusal why = {0};
@@ -118,15 +150,9 @@ bool message_rules_check(const struct message_draft *draft, struct message_refus
         *why_out = message_rules_refusal(MESSAGE_NO_CALLER);
         return false;
     }
-    if (draft->content.n > MESSAGE_CONTENT_MAX) {
-        *why_out = (struct message_refusal){.err = ERR_TOO_LARGE,
-                                            .detail = "the content is longer than 16 KiB"};
+    if (!check_content(draft->content, &why)) {
+        *why_out = why;
         return false;
-    }
-    if (draft->content.n == 0) {
-        add_field(&why, "content", "must not be empty");
-    } else if (!text_is_valid(draft->content.p, draft->content.n, TEXT_ANY_BUT_NUL, NULL)) {
-        add_field(&why, "content", "must be UTF-8 without U+0000");
     }
     if (!is_type(draft->type)) {
         add_field(&why, "type", "must be 1 to 16 of a-z, 0-9 and _");

@@ -49,6 +49,7 @@ struct message_draft {
 /* True: well-formed. Otherwise why_out says all that is wrong; whether receiver, membership and
  * reply_to hold is not its matter. */
 bool message_rules_check(const struct message_draft *draft, struct message_refusal *why_out);
+bool message_rules_check_content(struct message_text content, struct message_refusal *why_out);
 struct message_conv message_rules_conv(const struct message_draft *draft); /* of a checked one */
 
 /* Of content, type and reply_to: a retry must have the same. Stored: never change it. It guards
@@ -64,7 +65,11 @@ enum message_no {
     MESSAGE_NO_RECEIVER,
     MESSAGE_NO_REPLY_TARGET,
     MESSAGE_NO_SAME_CLIENT_ID, /* known, but with another content, type or reply_to */
-    MESSAGE_NO_ANSWER,         /* whether it may be could not be found out */
+    MESSAGE_NO_MESSAGE,        /* not there, or not for this user */
+    MESSAGE_NO_EDITOR,
+    MESSAGE_NO_RECALLER,
+    MESSAGE_NO_RECALLED, /* no edits of what was recalled */
+    MESSAGE_NO_ANSWER,   /* whether it may be could not be found out */
     MESSAGE_NO_CALLER,
     MESSAGE_NO_COMMAND, /* not one that this version knows, or under a wrong key */
 };

@@ -91,7 +91,7 @@ int message_store_conversations(struct db *db, struct arena *arena, const struct
         list[i * 2 + 1] = DB_I(keys[i].b);
     }
     const struct message_store_lookup what = {
-        .columns = "c.conv_a, c.conv_b, c.last_seq, c.updated_at",
+        .columns = "c.conv_a, c.conv_b, c.last_seq, c.last_rev, c.updated_at",
         .table = "conversation c",
         .on = "c.conv_a = k.c1 AND c.conv_b = k.c2",
         .width = 2,
@@ -107,7 +107,8 @@ int message_store_conversations(struct db *db, struct arena *arena, const struct
         out->at[i] = (struct message_conversation){
             .conv = {(uint64_t)db_at(&rows, i, 0)->i, (uint64_t)db_at(&rows, i, 1)->i},
             .last_seq = (uint64_t)db_at(&rows, i, 2)->i,
-            .updated_at = db_at(&rows, i, 3)->i,
+            .last_rev = (uint64_t)db_at(&rows, i, 3)->i,
+            .updated_at = db_at(&rows, i, 4)->i,
         };
     }
     return 0;
@@ -210,6 +211,29 @@ static int insert_rows(struct db *db, struct arena *arena, const struct message_
                      COLUMNS, values, w->row_count, NULL);
 }
 
+/* One by one: changes are rare beside new messages. */
+static int update_rows(struct db *db, const struct message_write *w)
+{
+    int err = 0;
+    for (size_t i = 0; i < w->changed_count && err == 0; i++) {
+        const struct message_row *row = &w->changed[i];
+        const struct db_value params[] = {
+            DB_B(row->content.p, row->content.n),
+            DB_I(row->edited_at),
+            DB_I(row->recalled),
+            DB_I(row->rev),
+            DB_I(row->conv.a),
+            DB_I(row->conv.b),
+            DB_I(row->seq),
+        };
+        err = db_exec(db,
+                      "UPDATE message SET content = ?, edited_at = ?, recalled = ?, rev = ? "
+                      "WHERE conv_a = ? AND conv_b = ? AND seq = ?",
+                      params, sizeof(params) / sizeof(params[0]), NULL);
+    }
+    return err;
+}
+
 static int put_conversations(struct db *db, struct arena *arena, const struct message_write *w)
 {
     enum { COLUMNS = 5 };
@@ -217,7 +241,8 @@ static int put_conversations(struct db *db, struct arena *arena, const struct me
     for (size_t i = 0; i < w->conversation_count; i++) {
         const struct message_conversation *c = &w->conversations[i];
         const struct db_value of_row[COLUMNS] = {DB_I(c->conv.a), DB_I(c->conv.b),
-                                                 DB_I(c->last_seq), DB_I(0), DB_I(c->updated_at)};
+                                                 DB_I(c->last_seq), DB_I(c->last_rev),
+                                                 DB_I(c->updated_at)};
         memcpy(&values[i * COLUMNS], of_row, sizeof(of_row));
     }
     return db_insert(
@@ -225,9 +250,9 @@ static int put_conversations(struct db *db, struct arena *arena, const struct me
         COLUMNS, values, w->conversation_count,
         db_sql(db,
                "ON DUPLICATE KEY UPDATE last_seq = VALUES(last_seq), "
-               "updated_at = VALUES(updated_at)",
+               "last_rev = VALUES(last_rev), updated_at = VALUES(updated_at)",
                "ON CONFLICT (conv_a, conv_b) DO UPDATE SET last_seq = excluded.last_seq, "
-               "updated_at = excluded.updated_at"));
+               "last_rev = excluded.last_rev, updated_at = excluded.updated_at"));
 }
 
 static int put_participants(struct db *db, struct arena *arena, const struct message_write *w)
@@ -262,6 +287,9 @@ static int write_all(struct db *db, struct arena *arena, const struct message_wr
     }
     if (err == 0) {
         err = insert_rows(db, arena, w);
+    }
+    if (err == 0) {
+        err = update_rows(db, w);
     }
     if (err == 0) {
         err = put_conversations(db, arena, w);

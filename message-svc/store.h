@@ -28,6 +28,7 @@ struct message_row {
     bool recalled;
     uint64_t rev;
     int64_t command_offset;
+    bool changed; /* of a target of edits and recalls: in this batch */
 };
 struct message_rows {
     struct message_row *at;
@@ -47,7 +48,7 @@ struct message_place {
 
 struct message_conversation {
     struct message_conv conv;
-    uint64_t last_seq;
+    uint64_t last_seq, last_rev;
     int64_t updated_at;
 };
 struct message_conversations {
@@ -95,6 +96,8 @@ struct message_write {
     size_t position_count;
     const struct message_row *rows;
     size_t row_count;
+    const struct message_row *changed; /* content, edited_at, recalled, rev */
+    size_t changed_count;
     const struct message_conversation *conversations; /* as they are afterwards */
     size_t conversation_count;
     const struct message_conv *started; /* private ones that get their first message */
@@ -110,12 +113,12 @@ int message_store_write(struct db *db, struct arena *arena, const struct message
 
 /* ---- For readers ---- */
 
-/* Messages lo..hi of a conversation, ascending, or the other way round; at most limit. */
 /* The last message of a conversation that is older than before_ms; 0: none. Walks backwards from
  * the newest one. */
 int message_store_seq_before(struct db *db, struct arena *arena, struct message_conv conv,
                              int64_t before_ms, uint64_t *seq_out)
     __attribute__((warn_unused_result));
+/* Messages lo..hi of a conversation, ascending, or the other way round; at most limit. */
 int message_store_range(struct db *db, struct arena *arena, struct message_conv conv, uint64_t lo,
                         uint64_t hi, size_t limit, bool descending, struct message_rows *out)
     __attribute__((warn_unused_result));

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * Gathers the facts for a batch (four SELECTs at most in the usual case: memberships, client_ids,
- * conversations not cached, reply targets), lets plan.c decide, and commits.
+ * conversations not cached, reply targets; a fifth where messages are edited or recalled), lets
+ * plan.c decide, and commits.
  *
  * What is cached per partition (its position, the last seq of conversations) is the database's
  * state after our last commit, and true as long as nobody else writes this partition: the
@@ -151,6 +152,12 @@ static bool is_new_send(const struct message_item *item)
     return item->is_send && !item->replay;
 }
 
+/* Needs to know its conversation, and in a group the membership. */
+static bool asks_for_facts(const struct message_item *item)
+{
+    return is_new_send(item) || item->is_change;
+}
+
 static int load_known(struct message_plan *plan, struct db *db, const struct message_batch *batch)
 {
     struct message_client_key *keys = arena_array(plan->arena, batch->n, sizeof(*keys));
@@ -192,8 +199,8 @@ static int load_members(struct message_plan *plan, struct db *db, const struct m
     map_init(&seen);
     for (size_t i = 0; i < batch->n; i++) {
         const struct message_item *item = &batch->items[i];
-        if (is_new_send(item) && item->draft.group_id != 0) {
-            struct message_pair pair = {item->draft.group_id, item->draft.sender_id};
+        if (asks_for_facts(item) && message_conv_is_group(item->conv)) {
+            struct message_pair pair = {item->conv.b, item->user};
             add_once(&seen, pair.group_id, pair.user_id, pairs, &n, sizeof(pair), &pair);
         }
     }
@@ -241,7 +248,7 @@ static int load_conversations(struct message_writer *w, struct message_plan *pla
     size_t n = 0;
     for (size_t i = 0; i < batch->n; i++) {
         const struct message_item *item = &batch->items[i];
-        if (!is_new_send(item) ||
+        if (!asks_for_facts(item) ||
             map_get(&plan->conversations, item->conv.a, item->conv.b) != NULL) {
             continue;
         }
@@ -251,6 +258,7 @@ static int load_conversations(struct message_writer *w, struct message_plan *pla
         if (message_recent_get(find_partition(w, item->partition)->conversations, c->conv.a,
                                c->conv.b, &value)) {
             c->last_seq = value.seq;
+            c->last_rev = value.rev;
             c->updated_at = value.at;
         } else {
             keys[n++] = c->conv;
@@ -282,6 +290,23 @@ static int load_replies(struct message_plan *plan, struct db *db, const struct m
     return err;
 }
 
+static int load_targets(struct message_plan *plan, struct db *db, const struct message_batch *batch)
+{
+    struct message_place *places = arena_array(plan->arena, batch->n, sizeof(*places));
+    struct message_rows rows = {0};
+    size_t n = 0;
+    for (size_t i = 0; i < batch->n; i++) {
+        if (batch->items[i].is_change) {
+            places[n++] = (struct message_place){batch->items[i].conv, batch->items[i].seq};
+        }
+    }
+    int err = n == 0 ? 0 : message_store_at(db, plan->arena, places, n, &rows);
+    for (size_t i = 0; i < rows.n; i++) { /* one that was asked for twice is one row all the same */
+        map_put(&plan->targets, rows.at[i].id, 0, &rows.at[i]);
+    }
+    return err;
+}
+
 static int load_facts(struct message_writer *w, struct message_plan *plan, struct db *db,
                       const struct message_batch *batch)
 {
@@ -297,6 +322,9 @@ static int load_facts(struct message_writer *w, struct message_plan *plan, struc
     }
     if (err == 0) {
         err = load_replies(plan, db, batch);
+    }
+    if (err == 0) {
+        err = load_targets(plan, db, batch);
     }
     return err;
 }
@@ -349,8 +377,10 @@ static size_t list_conversations(const struct message_plan *plan, struct message
     struct map seen;
     size_t n = 0;
     map_init(&seen);
-    for (size_t i = 0; i < plan->row_count; i++) {
-        const struct message_conv conv = plan->rows[i]->conv;
+    for (size_t i = 0; i < plan->row_count + plan->changed_count; i++) {
+        const struct message_row *row = i < plan->row_count ? plan->rows[i]
+                                                            : plan->changed[i - plan->row_count];
+        const struct message_conv conv = row->conv;
         add_once(&seen, conv.a, conv.b, list, &n, sizeof(*list),
                  map_get(&plan->conversations, conv.a, conv.b));
     }
@@ -376,11 +406,12 @@ static void keep_caches(struct message_writer *w, const struct message_plan *pla
         const struct message_item *item = &batch->items[i];
         struct partition *p = find_partition(w, item->partition);
         p->from = p->next;
-        if (is_new_send(item)) {
+        if (asks_for_facts(item)) {
             const struct message_conversation *c =
                 map_get(&plan->conversations, item->conv.a, item->conv.b);
-            message_recent_put(p->conversations, c->conv.a, c->conv.b,
-                               (struct message_recent_value){c->last_seq, c->updated_at});
+            message_recent_put(
+                p->conversations, c->conv.a, c->conv.b,
+                (struct message_recent_value){c->last_seq, c->last_rev, c->updated_at});
         }
     }
 }
@@ -390,9 +421,10 @@ static int write_plan(struct message_writer *w, struct message_plan *plan, struc
 {
     struct arena *arena = plan->arena;
     struct message_row *rows = arena_array(arena, plan->row_count, sizeof(*rows));
+    struct message_row *changed = arena_array(arena, plan->changed_count, sizeof(*changed));
     struct message_position *positions = arena_array(arena, batch->n, sizeof(*positions));
     struct message_conversation *conversations =
-        arena_array(arena, plan->row_count, sizeof(*conversations));
+        arena_array(arena, plan->row_count + plan->changed_count, sizeof(*conversations));
     int err = give_ids(w, plan, db);
     if (err != 0) {
         return err;
@@ -400,12 +432,17 @@ static int write_plan(struct message_writer *w, struct message_plan *plan, struc
     for (size_t i = 0; i < plan->row_count; i++) {
         rows[i] = *plan->rows[i];
     }
+    for (size_t i = 0; i < plan->changed_count; i++) {
+        changed[i] = *plan->changed[i];
+    }
     struct message_write write = {
         .log_id = w->log_id,
         .positions = positions,
         .position_count = list_positions(w, batch, positions),
         .rows = rows,
         .row_count = plan->row_count,
+        .changed = changed,
+        .changed_count = plan->changed_count,
         .conversations = conversations,
         .conversation_count = list_conversations(plan, conversations),
         .started = plan->started,

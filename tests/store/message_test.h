@@ -136,3 +136,19 @@ static inline void join_group(struct instance *in, uint64_t group, uint64_t user
                                 .version = version};
     CHECK_INT(message_members_apply(in->db, in->arena, &fact, 1, NULL, 0), 0);
 }
+
+static inline enum message_outcome outcome(const struct instance *in, size_t i)
+{
+    return in->batch.items[i].outcome;
+}
+
+static inline struct message_fact fact_of(uint64_t group, uint64_t user, int role, uint64_t version)
+{
+    return (struct message_fact){
+        .group_id = group, .user_id = user, .role = role, .joined_at = 1000, .version = version};
+}
+
+static inline void apply(struct instance *in, struct message_fact fact)
+{
+    CHECK_INT(message_members_apply(in->db, in->arena, &fact, 1, NULL, 0), 0);
+}

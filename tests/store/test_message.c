@@ -4,11 +4,6 @@
  */
 #include "tests/store/message_test.h"
 
-static enum message_outcome outcome(const struct instance *in, size_t i)
-{
-    return in->batch.items[i].outcome;
-}
-
 static uint64_t seq_of(const struct instance *in, size_t i)
 {
     return in->batch.items[i].row == NULL ? 0 : in->batch.items[i].row->seq;
