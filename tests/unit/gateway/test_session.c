@@ -366,6 +366,8 @@ TEST(frames_that_are_wrong_get_errors)
         {"{\"type\":\"sync\",\"content\":{\"conversations\":{\"u:1\":\"0\"}},\"id\":3}",
          "\"invalid\""},
         {"{\"type\":\"presence\",\"content\":{\"user_ids\":5},\"id\":4}", "\"field\":\"user_ids\""},
+        {"{\"type\":\"presence\",\"content\":{\"user_ids\":[3,0]},\"id\":4}",
+         "\"field\":\"user_ids\""},
         {"{\"type\":\"auth\",\"content\":{},\"id\":5}", "\"field\":\"token\""},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -495,7 +497,7 @@ TEST(presence_is_asked_and_followed)
     say(&c, "{\"type\":\"presence\",\"content\":{\"user_ids\":[3,4,3]},\"id\":9}");
     CHECK_STR(asked.method, "GetPresence");
     CHECK(watch_has(&c.s, 3) && watch_has(&c.s, 4) && !watch_has(&c.s, 5));
-    CHECK_INT(interest_of(c.gw.interest, 3, 1), 1);
+    CHECK_INT(interest_of(c.gw.interest, 3, INTEREST_WATCHED), 1);
     Chat__UserStatus on = CHAT__USER_STATUS__INIT;
     on.user_id = 3;
     on.online = true;
@@ -507,11 +509,43 @@ TEST(presence_is_asked_and_followed)
     CHECK(got("{\"users\":[{\"user_id\":3,\"status\":\"online\",\"last_seen_at\":null}]}"));
     struct interest *in = c.gw.interest;
     session_close(&c.s);
-    CHECK_INT(interest_of(in, 3, 1), 0);
+    CHECK_INT(interest_of(in, 3, INTEREST_WATCHED), 0);
     session_release(&c.s);
     hub_free(c.loop.hub);
     interest_free(in);
     limits_free(c.gw.limits);
     map_done(&c.loop.watched);
     buf_done(&sent);
+}
+
+TEST(who_may_not_ask_follows_nobody)
+{
+    struct client c;
+    client_open(&c, true);
+    client_load(&c);
+    limits_free(c.gw.limits);
+    c.gw.limits = limits_new((struct config_rate){0}, (struct config_rate){1, 60});
+    say(&c, "{\"type\":\"presence\",\"content\":{\"user_ids\":[3]},\"id\":1}");
+    Chat__GetPresenceReply nobody_known = CHAT__GET_PRESENCE_REPLY__INIT;
+    reply(0, &nobody_known);
+    say(&c, "{\"type\":\"presence\",\"content\":{\"user_ids\":[4]},\"id\":2}");
+    CHECK(got("\"code\":\"rate_limited\""));
+    CHECK(watch_has(&c.s, 3) && !watch_has(&c.s, 4));
+    client_close(&c);
+}
+
+/* (0, 1) is what group 1 is known by. */
+TEST(following_touches_no_group)
+{
+    struct client c;
+    client_open(&c, true);
+    client_load(&c);
+    interest_add(c.gw.interest, 0, 1, 0);
+    say(&c, "{\"type\":\"presence\",\"content\":{\"user_ids\":[0]},\"id\":1}");
+    CHECK(got("\"code\":\"invalid\""));
+    const uint64_t zero = 0;
+    CHECK(watch_add(&c.s, &zero, 1));
+    watch_drop(&c.s);
+    CHECK_INT(interest_of(c.gw.interest, 0, 1), 1);
+    client_close(&c);
 }
