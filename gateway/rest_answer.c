@@ -128,7 +128,7 @@ static uint32_t hash_text(const struct buf *text)
 static bool tag_matches(const struct http_request *http, const char *tag)
 {
     size_t len = 0;
-    const char *value = http_header(http, "if-none-match", &len);
+    const char *value = http_list_header(http, "if-none-match", &len);
     if (value == NULL) {
         return false;
     }

@@ -97,7 +97,7 @@ static const char *find_token(struct rest *rest, bool *v1_out, size_t *len_out)
     struct http_request *http = rest_http(rest);
     size_t len = 0, n = 0;
     const char *token = NULL, *part;
-    const char *value = http_header(http, "sec-websocket-protocol", &len);
+    const char *value = http_list_header(http, "sec-websocket-protocol", &len);
     *v1_out = false;
     const char *at = value, *end = value != NULL ? value + len : NULL;
     while (value != NULL && (part = next_token(&at, end, &n)) != NULL) {
