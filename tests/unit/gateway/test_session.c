@@ -229,7 +229,7 @@ static void client_load(struct client *c)
     opening->profile = profile_new(&user);
     hub_set_member(c->loop.hub, 7, 5, true, 1);
     hub_loaded(c->loop.hub, opening);
-    session_opened(&c->loop, opening);
+    session_opened(opening);
 }
 
 static void client_close(struct client *c)
@@ -335,7 +335,7 @@ TEST(without_groups_no_socket)
 {
     struct client c;
     client_open(&c, true);
-    session_refused(&c.loop, opening, ERR_TIMEOUT);
+    session_refused(opening);
     CHECK_INT(closed_with, WSCLOSE_AGAIN_LATER);
     client_close(&c);
 }
