@@ -33,6 +33,9 @@ static struct hub_user *opening;
 static int token_err;
 static struct token_claims token_claims;
 static int signals;
+static profiles_fn names_fn; /* somebody waits for names */
+static void *names_arg;
+static bool names_known;
 
 void ws_send(struct session *s, struct frame *f)
 {
@@ -159,10 +162,10 @@ bool profiles_want(struct loop *loop, const uint64_t *ids, size_t n, profiles_fn
     (void)loop;
     (void)ids;
     (void)n;
-    (void)fn;
-    (void)arg;
     (void)wait_out;
-    return true;
+    names_fn = fn;
+    names_arg = arg;
+    return names_known;
 }
 
 struct profile *profile_new(const Chat__User *user)
@@ -209,6 +212,7 @@ static void client_open(struct client *c, bool v1)
     buf_add_str(&sent, "");
     closed_with = frees = readies = signals = next_error = token_err = 0;
     opening = NULL;
+    names_known = true;
     memset(&asked, 0, sizeof(asked));
     c->common.rate_frames = (struct config_rate){.count = 30, .seconds = 1};
     c->gw.common = &c->common;
@@ -486,6 +490,29 @@ TEST(sync_sends_the_messages_before_the_ack)
     CHECK_INT(lines(), 2);
     CHECK(got("{\"id\":21,"));
     CHECK(got("\n{\"type\":\"ack\",\"content\":{\"complete\":true},"));
+    client_close(&c);
+}
+
+TEST(sync_does_without_names_that_nobody_can_tell)
+{
+    struct client c;
+    client_open(&c, true);
+    client_load(&c);
+    names_known = false;
+    say(&c, "{\"type\":\"sync\",\"content\":{\"conversations\":{\"u:3\":5}},\"id\":9}");
+    Chat__Message m = CHAT__MESSAGE__INIT;
+    m.id = 21;
+    m.sender_id = 3;
+    Chat__Message *list[] = {&m};
+    Chat__SyncReply r = CHAT__SYNC_REPLY__INIT;
+    r.messages = list;
+    r.n_messages = 1;
+    reply(0, &r);
+    CHECK_INT(lines(), 0);
+    names_fn(names_arg, ERR_UNAVAILABLE);
+    CHECK_INT(lines(), 2);
+    CHECK(got("\"sender\":{\"id\":3,\"username\":\"\""));
+    CHECK(got("{\"type\":\"ack\""));
     client_close(&c);
 }
 
