@@ -10,6 +10,7 @@
 #include "gateway/authn.h"
 #include "gateway/commands.h"
 #include "gateway/compose.h"
+#include "gateway/deliver.h"
 #include "gateway/fields.h"
 #include "gateway/monitor.h"
 #include "gateway/online.h"
@@ -328,6 +329,10 @@ static int authenticate(struct rest *r)
     enum routes_who who = r->match.route->who;
     if (who == ROUTES_ANYONE) {
         return 0;
+    }
+    /* Asked first: what is read in between is looked at below. */
+    if (who != ROUTES_MAYBE && !deliver_sessions_ready(r->loop->gw->deliver)) {
+        return ERR_UNAVAILABLE;
     }
     size_t len = 0, token_len = 0;
     const char *value = http_header(r->http, "authorization", &len);
