@@ -341,7 +341,8 @@ static int authenticate(struct rest *r)
                             : authn_check(r->loop->gw->authn, token, token_len, &r->claims);
     if (err != 0) {
         r->claims.user_id = 0;
-        return who == ROUTES_MAYBE ? 0 : err;
+        /* A body may say who it is about; without one it can only be the caller. */
+        return who == ROUTES_MAYBE && r->http->body_len > 0 ? 0 : err;
     }
     r->caller.user_id = r->claims.user_id;
     r->caller.session_id = r->claims.session_id;

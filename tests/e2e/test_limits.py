@@ -81,8 +81,14 @@ def test_tokens_expire():
         assert s.expect_close() == 4001
         r = user.call("GET", "/api/users/me")
         assert r.status == 401 and r.code == "token_expired", r
+        r = user.call("POST", "/api/logout")
+        assert r.status == 401 and r.code == "token_expired", r
+        assert server.http().call("POST", "/api/logout").code == "unauthenticated"
         user.take(server.http().call("POST", "/api/refresh", {"refresh_token": user.refresh_token}).json)
         assert user.call("GET", "/api/users/me").status == 200
+        time.sleep(5.5)
+        r = user.call("POST", "/api/logout", {"refresh_token": user.refresh_token})
+        assert r.status == 204, "a refresh token is enough"
 
 
 @only("standalone")
