@@ -353,14 +353,12 @@ static int authenticate(struct rest *r)
     return 0;
 }
 
-/* False: too often, and answered. */
-static bool within_limit(struct rest *r)
+bool rest_is_within_limit(struct rest *r, enum limits_class class, uint64_t user_id)
 {
-    enum limits_class class = r->match.route->limit;
     if (class == LIMITS_NONE) {
         return true;
     }
-    uint64_t a = r->claims.user_id, b = 0;
+    uint64_t a = user_id, b = 0;
     if (a == 0 || class == LIMITS_AUTH) {
         limits_address_key(r->http->address, &a, &b);
     }
@@ -404,7 +402,7 @@ void rest_handle(struct http_request *request)
         rest_fail(r, err, NULL);
         return;
     }
-    if (within_limit(r)) {
+    if (rest_is_within_limit(r, r->match.route->limit, r->claims.user_id)) {
         act(r);
     }
 }

@@ -200,6 +200,10 @@ void ws_upgrade(struct rest *rest)
     const char *token = find_token(rest, &u->v1, &len);
     int err = token == NULL ? ERR_UNAUTHENTICATED
                             : authn_check(loop->gw->authn, token, len, &u->claims);
+    if (err == 0 && !rest_is_within_limit(rest, LIMITS_USER, u->claims.user_id)) {
+        free(u);
+        return;
+    }
     if (err == 0) {
         err = reserve(loop->gw, u->claims.user_id);
     }

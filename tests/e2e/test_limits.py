@@ -38,6 +38,22 @@ def test_requests_per_user():
 
 
 @only("standalone")
+def test_opening_sockets_is_a_request_too():
+    with Standalone(RATE_LIMIT_USER="5/60", DATA_DIR=":memory:") as server:
+        user, other = User(server.http()), User(server.http())
+        for _ in range(5):
+            user.socket().close()
+        try:
+            user.socket()
+            raise AssertionError("the sixth was let in")
+        except Refused as r:
+            headers = r.response.headers
+            assert r.response.status == 429 and int(headers["retry-after"]) > 1, r
+            assert headers["x-ratelimit-limit"] == "5" and headers["x-ratelimit-remaining"] == "0", r
+        other.socket().close()
+
+
+@only("standalone")
 def test_frames_per_socket():
     with Standalone(RATE_LIMIT_FRAMES="30/1", DATA_DIR=":memory:") as server:
         user = User(server.http())
