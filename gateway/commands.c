@@ -60,11 +60,12 @@ static int put_command(struct loop *loop, const struct commands_send *c, uint64_
     command.deadline_at = clock_now_ms() + RPC_DEADLINE_MS;
     command.sender = &sender;
     command.op_case = CHAT__COMMAND__OP_SEND;
-    command.send = c->send;
+    Chat__Send send = *c->send;
+    command.send = &send;
     char made[33];
-    if (c->send->client_id.len == 0) {
+    if (send.client_id.len == 0) {
         random_hex(made, 16);
-        c->send->client_id = pb_str(made);
+        send.client_id = pb_str(made);
     }
     struct bus_message message = {.topic = TOPIC_COMMANDS,
                                   .key = key,
@@ -82,13 +83,16 @@ int commands_send(struct loop *loop, const struct commands_send *c, calls_reply_
 {
     struct bus_key key = commands_key(c->caller.user_id, c->send->receiver_id, c->send->group_id);
     uint64_t id;
-    int err = calls_expect(loop, key, fn, arg, call_out, &id);
+    struct call *call;
+    int err = calls_expect(loop, key, fn, arg, &call, &id);
     if (err != 0) {
         return err;
     }
     err = put_command(loop, c, id, key);
     if (err != 0) {
-        calls_cancel(*call_out, id);
+        calls_cancel(call, id);
+        return err;
     }
-    return err;
+    *call_out = call;
+    return 0;
 }

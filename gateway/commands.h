@@ -12,7 +12,7 @@
 struct commands_send {
     struct rpc_caller caller;
     const struct profile *sender;
-    Chat__Send *send; /* client_id is filled in where empty */
+    const Chat__Send *send; /* goes with a client_id of its own where it has none */
     const char *traceparent, *request_id;
 };
 
@@ -24,7 +24,7 @@ struct commands_problem {
     size_t count;
 };
 int commands_check(const Chat__Send *send, struct commands_problem *problem);
-/* Sends it; the reply's body is a SendReply. */
+/* Sends it; the reply's body is a SendReply. On an error *call_out stays as it is. */
 int commands_send(struct loop *loop, const struct commands_send *command, calls_reply_fn fn,
                   void *arg, struct call **call_out) __attribute__((warn_unused_result));
 /* The conversation of two users, or of a group when group_id is not 0. */

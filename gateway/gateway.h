@@ -56,7 +56,6 @@ struct gateway {
     struct online *online;
     struct reports *reports;
     struct deliver *deliver;
-    struct monitor *monitor;
     struct http *http;
 
     struct loop *loops[GATEWAY_LOOPS_MAX];

@@ -30,6 +30,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #define REQUEST_TIMEOUT_MS 30000
@@ -70,6 +71,28 @@ const char *http_header(const struct http_request *request, const char *name, si
     }
     *len_out = req->headers.entries[at].value.len;
     return req->headers.entries[at].value.base;
+}
+
+const char *http_list_header(const struct http_request *request, const char *name, size_t *len_out)
+{
+    h2o_req_t *req = request->h2o;
+    size_t name_len = strlen(name), len = 0;
+    ssize_t at = -1;
+    while ((at = h2o_find_header_by_str(&req->headers, name, name_len, at)) != -1) {
+        len += req->headers.entries[at].value.len + 1;
+    }
+    *len_out = len > 0 ? len - 1 : 0;
+    if (len == 0) {
+        return NULL;
+    }
+    char *all = h2o_mem_alloc_pool(&req->pool, len), *end = all;
+    while ((at = h2o_find_header_by_str(&req->headers, name, name_len, at)) != -1) {
+        h2o_iovec_t line = req->headers.entries[at].value;
+        memcpy(end, line.base, line.len);
+        end[line.len] = ',';
+        end += line.len + 1;
+    }
+    return all;
 }
 
 void http_add_header(struct http_request *request, const char *name, const char *value)
@@ -150,26 +173,46 @@ static void on_request_gone(void *memory)
     conns_set_serving(request->conn, false);
 }
 
+/* "http://host/path?query" is as good as the path with that host (RFC 9112 section 3.2.2). */
+static void split_absolute(h2o_iovec_t *target, h2o_iovec_t *authority)
+{
+    static const char *const schemes[] = {"http://", "https://"};
+    for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
+        size_t n = strlen(schemes[i]);
+        if (target->len > n && strncasecmp(target->base, schemes[i], n) == 0) {
+            size_t end = n;
+            while (end < target->len && target->base[end] != '/' && target->base[end] != '?') {
+                end++;
+            }
+            *authority = h2o_iovec_init(target->base + n, end - n);
+            *target = h2o_iovec_init(target->base + end, target->len - end);
+            return;
+        }
+    }
+}
+
 static struct http_request *request_new(struct loop *loop, h2o_req_t *req)
 {
     struct http_request *r = h2o_mem_alloc_shared(&req->pool, sizeof(*r), on_request_gone);
     loop->listener->requests++;
     h2o_socket_t *socket = req->conn->callbacks->get_socket(req->conn);
-    size_t path_len = req->query_at != SIZE_MAX ? req->query_at : req->path.len;
-    bool has_query = req->query_at != SIZE_MAX;
+    h2o_iovec_t authority = req->authority, target = req->path;
+    split_absolute(&target, &authority);
+    const char *mark = memchr(target.base, '?', target.len);
+    size_t path_len = mark != NULL ? (size_t)(mark - target.base) : target.len;
     *r = (struct http_request){
         .loop = loop,
         .conn = conns_of(socket),
         .method = req->method.base,
         .method_len = req->method.len,
-        .path = req->path.base,
-        .path_len = path_len,
-        .query = has_query ? req->path.base + path_len + 1 : "",
-        .query_len = has_query ? req->path.len - path_len - 1 : 0,
+        .path = path_len > 0 ? target.base : "/",
+        .path_len = path_len > 0 ? path_len : 1,
+        .query = mark != NULL ? mark + 1 : "",
+        .query_len = mark != NULL ? target.len - path_len - 1 : 0,
         .body = req->entity.base,
         .body_len = req->entity.len,
-        .authority = req->authority.base,
-        .authority_len = req->authority.len,
+        .authority = authority.base,
+        .authority_len = authority.len,
         .upgrade = req->upgrade.base,
         .upgrade_len = req->upgrade.len,
         .minor = req->version & 0xff,
@@ -182,12 +225,12 @@ static struct http_request *request_new(struct loop *loop, h2o_req_t *req)
         proxies_address((struct sockaddr *)&sa, peer);
     }
     size_t len = 0;
-    const char *value = http_header(r, "x-forwarded-for", &len);
-    proxies_client(loop->gw->proxies, peer, value, value != NULL ? len : 0, r->address);
-    value = http_header(r, "x-forwarded-proto", &len);
+    const char *value = http_list_header(r, "x-forwarded-for", &len);
+    proxies_client(loop->gw->proxies, peer, value, len, r->address);
+    value = http_list_header(r, "x-forwarded-proto", &len);
     bool direct = socket->ssl != NULL;
     conns_set_serving(r->conn, true);
-    r->https = proxies_https(loop->gw->proxies, peer, value, value != NULL ? len : 0, direct);
+    r->https = proxies_https(loop->gw->proxies, peer, value, len, direct);
     return r;
 }
 

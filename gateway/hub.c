@@ -41,6 +41,9 @@ struct hub_group *hub_find_group(const struct hub *h, uint64_t group_id)
 
 static struct hub_member *find_fact(const struct hub_user *u, uint64_t group_id)
 {
+    if (!u->loaded) {
+        return map_get(&u->facts, group_id, 0);
+    }
     for (struct hub_member *m = u->members; m != NULL; m = m->next) {
         if (m->group->id == group_id) {
             return m;
@@ -80,6 +83,9 @@ static struct hub_member *add_fact(struct hub *h, struct hub_user *u, uint64_t g
         m->next->link = &m->next;
     }
     u->members = m;
+    if (!u->loaded) {
+        map_put(&u->facts, group_id, 0, m);
+    }
     g->facts++;
     return m;
 }
@@ -177,6 +183,7 @@ void hub_drop_group(struct hub *h, uint64_t group_id, uint64_t version)
 void hub_loaded(struct hub *h, struct hub_user *u)
 {
     u->loaded = true;
+    map_done(&u->facts);
     struct hub_member *next;
     for (struct hub_member *m = u->members; m != NULL; m = next) {
         next = m->next;
@@ -196,6 +203,7 @@ struct hub_user *hub_join(struct hub *h, struct hub_entry *e, uint64_t user_id)
         assert(u != NULL);
         u->id = user_id;
         u->serial = ++h->serial;
+        map_init(&u->facts);
         map_put(&h->users, user_id, 0, u);
         interest_add(h->interest, user_id, 0, h->loop);
     }
@@ -224,6 +232,7 @@ void hub_leave(struct hub *h, struct hub_entry *e, void (*release)(struct profil
     while (u->members != NULL) {
         drop_fact(h, u->members);
     }
+    map_done(&u->facts);
     map_del(&h->users, u->id, 0);
     interest_remove(h->interest, u->id, 0, h->loop);
     if (release != NULL && u->profile != NULL) {

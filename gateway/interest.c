@@ -16,7 +16,7 @@ struct entry {
 
 struct interest {
     pthread_mutex_t lock;
-    struct map entries; /* key halves: (user, 0), (0, group), (user, 1) */
+    struct map entries; /* key halves: (user, 0), (0, group), (user, INTEREST_WATCHED) */
     struct map pins;    /* conversations that somebody waits on */
     size_t users;
     void (*presence)(void *arg, uint64_t user_id, bool present);

@@ -2,8 +2,9 @@
 /*
  * Which loops want the records of a key, and how many sockets a user has in this process.
  *
- * A user is (id, 0), a group (0, id), who watches a user's presence (id, 1): the halves of record
- * keys. The bus thread asks for each record of the cluster and drops what nobody wants undecoded.
+ * A user is (id, 0), a group (0, id): the halves of record keys. Who watches a user's presence is
+ * (id, INTEREST_WATCHED). The bus thread asks for each record of the cluster and drops what nobody
+ * wants undecoded.
  * One lock. Any thread.
  */
 #pragma once
@@ -11,6 +12,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#define INTEREST_WATCHED UINT64_MAX /* is no group: ids end at 2^53 - 1 */
 
 struct interest;
 

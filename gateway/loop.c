@@ -190,11 +190,3 @@ void loop_join(struct loop *loop)
         loop->engine->started = false;
     }
 }
-
-void loop_free(struct loop *loop)
-{
-    for (unsigned i = 0; i < loop->engine->arena_count; i++) {
-        arena_free(loop->engine->arenas[i]);
-    }
-    loop->engine->arena_count = 0;
-}

@@ -55,6 +55,3 @@ void loop_start(struct loop *loop); /* starts its thread */
 /* The loop ends after this turn; loop_join waits for that. */
 void loop_stop(struct loop *loop); /* loop thread */
 void loop_join(struct loop *loop);
-/* After the join: frees what belongs to the loop but h2o's context, which cannot let go of open
- * connections; the process ends anyway. */
-void loop_free(struct loop *loop);

@@ -41,15 +41,6 @@ struct online *online_new(struct gateway *gw)
     return o;
 }
 
-void online_free(struct online *o)
-{
-    if (o != NULL) {
-        map_done(&o->users);
-        pthread_rwlock_destroy(&o->lock);
-        free(o);
-    }
-}
-
 static bool is_online(const void *value)
 {
     return ((uintptr_t)value & 1) != 0;

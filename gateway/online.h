@@ -11,7 +11,6 @@
 struct online;
 
 struct online *online_new(struct gateway *gw);
-void online_free(struct online *online); /* takes NULL */
 /* Asks for the snapshot, again and again until it is there. Bus thread, when events are read. */
 void online_start(struct online *online);
 bool online_is_complete(struct online *online);

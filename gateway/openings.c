@@ -63,9 +63,9 @@ static void done(struct opening *o, int err)
     }
     if (u != NULL && o->err == 0) {
         hub_loaded(o->loop->hub, u);
-        session_opened(o->loop, u);
+        session_opened(u);
     } else if (u != NULL) {
-        session_refused(o->loop, u, o->err);
+        session_refused(u);
     }
     free(o);
 }
@@ -192,10 +192,4 @@ void openings_loop_init(struct loop *loop)
     os->task.run = ask_all;
     os->tail = &os->first;
     loop->openings = os;
-}
-
-void openings_loop_done(struct loop *loop)
-{
-    free(loop->openings);
-    loop->openings = NULL;
 }

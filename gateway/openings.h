@@ -11,4 +11,3 @@
 /* Asks; session_opened or session_refused is called for each of the user's sessions later. */
 void openings_add(struct loop *loop, struct hub_user *user);
 void openings_loop_init(struct loop *loop);
-void openings_loop_done(struct loop *loop);

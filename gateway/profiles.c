@@ -110,19 +110,6 @@ struct profiles *profiles_new(void)
     return ps;
 }
 
-void profiles_free(struct profiles *ps)
-{
-    if (ps == NULL) {
-        return;
-    }
-    for (size_t i = 0; i < ps->count; i++) {
-        profile_release(ps->ring[i].profile);
-    }
-    map_done(&ps->by_id);
-    pthread_mutex_destroy(&ps->lock);
-    free(ps);
-}
-
 struct profile *profiles_get(struct profiles *ps, uint64_t id)
 {
     struct profile *p = NULL;
@@ -379,10 +366,4 @@ void profiles_loop_init(struct loop *loop)
     loop->profiles = calloc(1, sizeof(*loop->profiles));
     assert(loop->profiles != NULL);
     loop->profiles->task.run = ask_all;
-}
-
-void profiles_loop_done(struct loop *loop)
-{
-    free(loop->profiles);
-    loop->profiles = NULL;
 }

@@ -23,7 +23,6 @@ struct profile *profile_keep(struct profile *profile);
 void profile_release(struct profile *profile); /* takes NULL */
 
 struct profiles *profiles_new(void);
-void profiles_free(struct profiles *profiles); /* takes NULL */
 
 /* A reference, or NULL: not in the cache. Any thread. */
 struct profile *profiles_get(struct profiles *profiles, uint64_t id);
@@ -44,4 +43,3 @@ bool profiles_want(struct loop *loop, const uint64_t *ids, size_t n, profiles_fn
                    struct profiles_wait **wait_out);
 void profiles_forget(struct profiles_wait *wait); /* fn will not run; loop thread */
 void profiles_loop_init(struct loop *loop);
-void profiles_loop_done(struct loop *loop);

@@ -35,11 +35,6 @@ struct reports *reports_new(struct gateway *gw)
     return r;
 }
 
-void reports_free(struct reports *r)
-{
-    free(r);
-}
-
 static void send_report(struct reports *r, struct bus_key key, Chat__PresenceReport *report)
 {
     struct arena *arena = arena_new(256);

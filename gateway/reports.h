@@ -11,7 +11,6 @@
 struct reports;
 
 struct reports *reports_new(struct gateway *gw);
-void reports_free(struct reports *reports); /* takes NULL */
 /* For interest.h; arg is the struct gateway. */
 void reports_change(void *arg, uint64_t user_id, bool present);
 /* presence-svc lost its keys: all users again, in parts. Bus thread. */

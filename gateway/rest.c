@@ -10,6 +10,7 @@
 #include "gateway/authn.h"
 #include "gateway/commands.h"
 #include "gateway/compose.h"
+#include "gateway/deliver.h"
 #include "gateway/fields.h"
 #include "gateway/monitor.h"
 #include "gateway/online.h"
@@ -51,14 +52,12 @@ static void named(struct rest *r)
     }
 }
 
+/* Without an answer of auth-svc, whose name is not known stays an id. */
 static void on_profiles(void *arg, int err)
 {
+    (void)err;
     struct rest *r = arg;
     r->wait = NULL;
-    if (err != 0) {
-        rest_fail(r, err, "names cannot be looked up now");
-        return;
-    }
     named(r);
 }
 
@@ -331,6 +330,10 @@ static int authenticate(struct rest *r)
     if (who == ROUTES_ANYONE) {
         return 0;
     }
+    /* Asked first: what is read in between is looked at below. */
+    if (who != ROUTES_MAYBE && !deliver_sessions_ready(r->loop->gw->deliver)) {
+        return ERR_UNAVAILABLE;
+    }
     size_t len = 0, token_len = 0;
     const char *value = http_header(r->http, "authorization", &len);
     const char *token = authn_bearer(value, len, &token_len);
@@ -338,7 +341,8 @@ static int authenticate(struct rest *r)
                             : authn_check(r->loop->gw->authn, token, token_len, &r->claims);
     if (err != 0) {
         r->claims.user_id = 0;
-        return who == ROUTES_MAYBE ? 0 : err;
+        /* A body may say who it is about; without one it can only be the caller. */
+        return who == ROUTES_MAYBE && r->http->body_len > 0 ? 0 : err;
     }
     r->caller.user_id = r->claims.user_id;
     r->caller.session_id = r->claims.session_id;
@@ -349,14 +353,12 @@ static int authenticate(struct rest *r)
     return 0;
 }
 
-/* False: too often, and answered. */
-static bool within_limit(struct rest *r)
+bool rest_is_within_limit(struct rest *r, enum limits_class class, uint64_t user_id)
 {
-    enum limits_class class = r->match.route->limit;
     if (class == LIMITS_NONE) {
         return true;
     }
-    uint64_t a = r->claims.user_id, b = 0;
+    uint64_t a = user_id, b = 0;
     if (a == 0 || class == LIMITS_AUTH) {
         limits_address_key(r->http->address, &a, &b);
     }
@@ -400,7 +402,7 @@ void rest_handle(struct http_request *request)
         rest_fail(r, err, NULL);
         return;
     }
-    if (within_limit(r)) {
+    if (rest_is_within_limit(r, r->match.route->limit, r->claims.user_id)) {
         act(r);
     }
 }

@@ -29,5 +29,7 @@ void rest_reply_json(struct rest *rest, const char *text, size_t len);
 void rest_fail(struct rest *rest, int err, const char *detail);
 /* The same with a status of its own (426). */
 void rest_fail_status(struct rest *rest, int status, int err, const char *detail);
+/* Counts it among the user's requests (user 0: of this address). False: too often, and answered. */
+bool rest_is_within_limit(struct rest *rest, enum limits_class class, uint64_t user_id);
 /* Counts the request as answered with this status, which another file has sent (101). */
 void rest_count(struct rest *rest, int status);

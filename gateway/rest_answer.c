@@ -128,7 +128,7 @@ static uint32_t hash_text(const struct buf *text)
 static bool tag_matches(const struct http_request *http, const char *tag)
 {
     size_t len = 0;
-    const char *value = http_header(http, "if-none-match", &len);
+    const char *value = http_list_header(http, "if-none-match", &len);
     if (value == NULL) {
         return false;
     }
@@ -168,6 +168,18 @@ static void print_body(struct rest *r)
     }
 }
 
+static void add_location(struct rest *r)
+{
+    const struct http_request *http = r->http;
+    const char *location = fields_expand(r->match.route->location, r->reply, r->arena);
+    if (location != NULL && *location != '/') {
+        location = arena_printf(r->arena, "%.*s/%s", (int)http->path_len, http->path, location);
+    }
+    if (location != NULL) {
+        http_add_header(r->http, "location", location);
+    }
+}
+
 void rest_answer_reply(struct rest *r)
 {
     const struct route *route = r->match.route;
@@ -177,10 +189,7 @@ void rest_answer_reply(struct rest *r)
     }
     print_body(r);
     if (route->location != NULL && r->status == 201) {
-        const char *location = fields_expand(route->location, r->reply, r->arena);
-        if (location != NULL) {
-            http_add_header(r->http, "location", location);
-        }
+        add_location(r);
     }
     if (answer_tag(r)) {
         return;

@@ -84,15 +84,16 @@ const char *rest_input_query(const struct http_request *request, const char *nam
     return NULL;
 }
 
-static int fill_query(const struct http_request *request, void *message, struct arena *arena,
-                      struct pbjson_problem *problem)
+static int fill_query(const struct http_request *request, const struct route *route, void *message,
+                      struct arena *arena, struct pbjson_problem *problem)
 {
     const char *at = request->query, *end = at + request->query_len;
     struct pair p;
     int more;
     while ((more = next_pair(&at, end, arena, &p)) == 1) {
         const ProtobufCFieldDescriptor *f = fields_find(message, p.name, p.name_len);
-        if (f == NULL || f->id >= PRIVATE_FIELD) {
+        bool own = route->own != NULL && strcmp(p.name, route->own) == 0;
+        if (f == NULL || f->id >= PRIVATE_FIELD || own) {
             continue;
         }
         int err = pbjson_fill_text(message, p.name, p.value, p.value_len, arena, problem);
@@ -230,7 +231,7 @@ int rest_input_fill(const struct http_request *request, const struct routes_matc
     bool body = strcmp(match->route->method, "POST") == 0 ||
                 strcmp(match->route->method, "PUT") == 0;
     int err = body ? fill_body(request, match->route, message, arena, problem)
-                   : fill_query(request, message, arena, problem);
+                   : fill_query(request, match->route, message, arena, problem);
     if (err != 0) {
         return err;
     }

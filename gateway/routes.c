@@ -30,7 +30,7 @@ static const struct route table[] = {
 
     {"GET", "/api/users", USER, AUTH, .rpc = "ListUsers", .seen = true, .status = 200},
     {"GET", "/api/users/me", USER, AUTH, .rpc = "GetUser", .seen = true, .status = 200,
-     .version = "user.version"},
+     .own = "id", .version = "user.version"},
     {"GET", "/api/users/online", USER, .act = ACT_ONLINE, .status = 200},
     {"GET", "/api/users/:id", USER, AUTH, .rpc = "GetUser", .seen = true, .status = 200,
      .key = "id", .version = "user.version"},
@@ -54,7 +54,7 @@ static const struct route table[] = {
     {"GET", "/api/groups/:id/members", USER, GROUP, .rpc = "ListMembers", .seen = true,
      .status = 200, .key = "id"},
     {"POST", "/api/groups/:id/members", USER, GROUP, .rpc = "AddMember", .status = 201,
-     .key = "id"},
+     .key = "id", .location = "{member.user.id}"},
     {"PUT", "/api/groups/:id/members/:user_id", USER, GROUP, .rpc = "UpdateMember", .seen = true,
      .status = 200, .key = "id"},
     {"DELETE", "/api/groups/:id/members/:user_id", USER, GROUP, .rpc = "RemoveMember",

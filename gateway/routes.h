@@ -49,7 +49,9 @@ struct route {
     const ProtobufCServiceDescriptor *service;
     const char *rpc;
     const char *key;      /* input field that picks the partition; NULL: the caller */
-    const char *location; /* of what was made: "/api/groups/{group.id}", from the reply */
+    const char *own;      /* input field that stays empty and so means the caller; NULL: none */
+    const char *location; /* of what was made: "/api/groups/{group.id}", from the reply; without a
+                             slash before it: below the request's own path */
     const char *version;  /* "user.version": the reply's ETag; NULL: none */
     const char *only;     /* the one member of the reply that is shown; NULL: all of them */
     bool seen;            /* the reply shows when users were last there */

@@ -97,6 +97,7 @@ static void make_metrics(struct gateway *gw)
                      NULL, read_backlog, gw);
     conns_metrics(gw);
     rest_metrics();
+    ws_metrics();
 }
 
 static void start_loops(struct gateway *gw)

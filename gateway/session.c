@@ -360,9 +360,8 @@ void session_open(struct session *s, struct loop *loop, const struct token_claim
     }
 }
 
-void session_opened(struct loop *loop, struct hub_user *user)
+void session_opened(struct hub_user *user)
 {
-    (void)loop;
     struct hub_entry *next;
     for (struct hub_entry *e = user->sessions; e != NULL; e = next) {
         next = e->next;
@@ -372,10 +371,8 @@ void session_opened(struct loop *loop, struct hub_user *user)
     }
 }
 
-void session_refused(struct loop *loop, struct hub_user *user, int err)
+void session_refused(struct hub_user *user)
 {
-    (void)loop;
-    (void)err;
     for (struct hub_entry *e = user->sessions; e != NULL; e = e->next) {
         ws_close(session_of(e), WSCLOSE_AGAIN_LATER, "try again later");
     }

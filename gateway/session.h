@@ -33,8 +33,8 @@ static inline struct session *session_of(struct hub_entry *e)
 /* A socket has opened: asks for what is needed, then says hello and lets frames in (ws_ready). */
 void session_open(struct session *s, struct loop *loop, const struct token_claims *claims, bool v1);
 /* The user's groups and profile are known; or cannot be, and its sockets are sent away. */
-void session_opened(struct loop *loop, struct hub_user *user);
-void session_refused(struct loop *loop, struct hub_user *user, int err);
+void session_opened(struct hub_user *user);
+void session_refused(struct hub_user *user);
 /* One text message. */
 void session_receive(struct session *s, const char *text, size_t len);
 /* The socket is gone: leaves the hub. */

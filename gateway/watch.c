@@ -38,7 +38,7 @@ static void follow(struct session *s, uint64_t id)
         f = calloc(1, sizeof(*f));
         assert(f != NULL);
         map_put(&loop->watched, id, 0, f);
-        interest_add(loop->gw->interest, id, 1, loop->index);
+        interest_add(loop->gw->interest, id, INTEREST_WATCHED, loop->index);
     }
     if (f->count == f->cap) {
         f->cap = f->cap == 0 ? 2 : f->cap * 2;
@@ -60,7 +60,7 @@ static void unfollow(struct session *s, uint64_t id)
     }
     if (f->count == 0) {
         map_del(&loop->watched, id, 0);
-        interest_remove(loop->gw->interest, id, 1, loop->index);
+        interest_remove(loop->gw->interest, id, INTEREST_WATCHED, loop->index);
         free(f->sessions);
         free(f);
     }

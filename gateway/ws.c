@@ -28,12 +28,34 @@ static uint32_t now_s(void)
 
 /* ---- Closing ---- */
 
-static void count_close(struct gateway *gw, int code)
+/* What we send, and 1006: without a close frame. What else a client says is counted as one. */
+static const int counted_codes[] = {
+    WSCLOSE_NORMAL,      WSCLOSE_GOING_AWAY, WSCLOSE_PROTOCOL,      WSCLOSE_UNSUPPORTED,
+    WSCLOSE_ABNORMAL,    WSCLOSE_BAD_TEXT,   WSCLOSE_POLICY,        WSCLOSE_TOO_BIG,
+    WSCLOSE_AGAIN_LATER, WSCLOSE_EXPIRED,    WSCLOSE_SESSION_ENDED, WSCLOSE_TOO_SLOW,
+};
+#define COUNTED_CODES (sizeof(counted_codes) / sizeof(counted_codes[0]))
+static struct metric *closed_total[COUNTED_CODES + 1]; /* the last: other */
+
+static void count_close(int code)
 {
-    (void)gw;
-    char labels[32];
-    snprintf(labels, sizeof(labels), "code=\"%d\"", code);
-    metric_inc(metrics_counter("chat_gateway_closed_total", "WebSockets closed, by code.", labels));
+    size_t i = 0;
+    while (i < COUNTED_CODES && counted_codes[i] != code) {
+        i++;
+    }
+    metric_inc(closed_total[i]);
+}
+
+void ws_metrics(void)
+{
+    for (size_t i = 0; i <= COUNTED_CODES; i++) {
+        char labels[32] = "code=\"other\"";
+        if (i < COUNTED_CODES) {
+            snprintf(labels, sizeof(labels), "code=\"%d\"", counted_codes[i]);
+        }
+        closed_total[i] =
+            metrics_counter("chat_gateway_closed_total", "WebSockets closed, by code.", labels);
+    }
 }
 
 void ws_destroy(struct ws *w)
@@ -43,7 +65,7 @@ void ws_destroy(struct ws *w)
     }
     struct loop *loop = w->session.loop;
     struct gateway *gw = loop->gw;
-    count_close(gw, w->close_code != 0 ? w->close_code : 1006);
+    count_close(w->close_code != 0 ? w->close_code : WSCLOSE_ABNORMAL);
     h2o_socket_close(w->socket);
     w->socket = NULL;
     ws_write_drop_later(w);
@@ -252,13 +274,6 @@ void ws_loop_init(struct loop *loop)
     set->flush.run = ws_write_flush_all;
     set->ping = frame_new(WSFRAME_PING, "", 0);
     loop->sockets = set;
-}
-
-void ws_loop_done(struct loop *loop)
-{
-    frame_release(loop->sockets->ping);
-    free(loop->sockets);
-    loop->sockets = NULL;
 }
 
 /* ---- Beginning and end ---- */

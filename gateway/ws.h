@@ -32,4 +32,4 @@ void ws_tick(struct loop *loop);
 /* The server is going: `reconnect`, then 1001. */
 void ws_drain(struct loop *loop);
 void ws_loop_init(struct loop *loop);
-void ws_loop_done(struct loop *loop);
+void ws_metrics(void); /* makes them, once at start; bus thread */

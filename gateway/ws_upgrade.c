@@ -97,7 +97,7 @@ static const char *find_token(struct rest *rest, bool *v1_out, size_t *len_out)
     struct http_request *http = rest_http(rest);
     size_t len = 0, n = 0;
     const char *token = NULL, *part;
-    const char *value = http_header(http, "sec-websocket-protocol", &len);
+    const char *value = http_list_header(http, "sec-websocket-protocol", &len);
     *v1_out = false;
     const char *at = value, *end = value != NULL ? value + len : NULL;
     while (value != NULL && (part = next_token(&at, end, &n)) != NULL) {
@@ -200,6 +200,10 @@ void ws_upgrade(struct rest *rest)
     const char *token = find_token(rest, &u->v1, &len);
     int err = token == NULL ? ERR_UNAUTHENTICATED
                             : authn_check(loop->gw->authn, token, len, &u->claims);
+    if (err == 0 && !rest_is_within_limit(rest, LIMITS_USER, u->claims.user_id)) {
+        free(u);
+        return;
+    }
     if (err == 0) {
         err = reserve(loop->gw, u->claims.user_id);
     }

@@ -177,6 +177,12 @@ def test_profiles(http):
     assert user.call("GET", "/api/users/abc").status in (400, 404)
 
 
+def test_me_is_nobody_else(http):
+    user, other = User(http), User(http)
+    assert user.ok("GET", f"/api/users/me?id={other.id}")["user"]["id"] == user.id
+    assert user.ok("GET", f"/api/users/{user.id}?id={other.id}")["user"]["id"] == user.id
+
+
 def test_user_list_is_paged(http):
     word = unique("paged")
     users = []

@@ -172,6 +172,13 @@ def expect_change(socket, change):
     return socket.expect("group", where=lambda f: f["content"]["change"] == change)["content"]
 
 
+def test_a_new_member_has_a_place(http):
+    owner, member = User(http), User(http)
+    group = owner.group()
+    r = owner.call("POST", f"/api/groups/{group}/members", {"user_id": member.id})
+    assert r.status == 201 and r.headers["location"] == f"/api/groups/{group}/members/{member.id}", r
+
+
 def test_changes_are_told(server, http):
     owner, member = User(http), User(server.http(1))
     group = owner.group(members=[member])

@@ -465,11 +465,46 @@ def test_forwarding_headers_of_strangers_buy_nothing():
         assert codes == [401] * 10 + [429] * 5, codes
 
 
+@only("standalone")
+def test_the_proxys_own_line_is_the_last_word():
+    with Standalone(DATA_DIR=":memory:", RATE_LIMIT_AUTH="5/60", TRUSTED_PROXIES="127.0.0.1") as server:
+        codes = []
+        for i in range(10):
+            lines = b"X-Forwarded-For: 203.0.113.%d\r\nX-Forwarded-For: 198.51.100.7\r\n" % i
+            said, _ = talk(server.http(), login(b"Connection: close\r\nContent-Length: %d\r\n" % len(LOGIN) + lines))
+            codes += statuses(said)
+        assert codes == [401] * 5 + [429] * 5, codes
+
+
+def test_lists_may_stand_in_many_lines(http):
+    user = User(http)
+    tag = user.call("GET", f"/api/users/{user.id}").headers["etag"].encode()
+    head = b"Connection: close\r\nAuthorization: Bearer " + user.token.encode() + b"\r\n"
+    said, _ = talk(http, get(b"/api/users/%d" % user.id, head + b'If-None-Match: "other"\r\nIf-None-Match: ' + tag + b"\r\n"))
+    assert statuses(said) == [304], said
+    with user.socket(token_in="none", headers={"Sec-WebSocket-Protocol": f"chat.v1\r\nSec-WebSocket-Protocol: bearer.{user.token}"}) as s:
+        s.ack("ping")
+
+
+def test_targets_may_be_absolute(http):
+    for target, status in (
+        (b"http://x/healthz", 200),
+        (b"HTTPS://x/healthz?a=b", 200),
+        (b"http://x", 200),
+        (b"http://x?a=b", 200),
+        (b"http://x/api/users/me", 401),
+        (b"http://x/http://x/", 404),
+        (b"ftp://x/healthz", 404),
+    ):
+        said, _ = talk(http, get(target))
+        assert statuses(said) == [status], (target, said)
+
+
 def test_presence_and_sync_of_too_much(http):
     user = User(http)
     with user.socket() as s:
         assert s.error("presence", {"user_ids": list(range(1, 502))})["code"] == "invalid"
-        for ids in ([-1], [2**53], ["1"], [[1]], [1.5], "1", {}):
+        for ids in ([-1], [0], [2**53], ["1"], [[1]], [1.5], "1", {}):
             assert s.error("presence", {"user_ids": ids})["code"] == "invalid", ids
         assert len(s.ack("presence", {"user_ids": list(range(1, 501))})["users"]) == 500
         assert s.error("presence", {"user_ids": list(range(501, 1101))})["code"] == "invalid"

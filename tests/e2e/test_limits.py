@@ -38,6 +38,22 @@ def test_requests_per_user():
 
 
 @only("standalone")
+def test_opening_sockets_is_a_request_too():
+    with Standalone(RATE_LIMIT_USER="5/60", DATA_DIR=":memory:") as server:
+        user, other = User(server.http()), User(server.http())
+        for _ in range(5):
+            user.socket().close()
+        try:
+            user.socket()
+            raise AssertionError("the sixth was let in")
+        except Refused as r:
+            headers = r.response.headers
+            assert r.response.status == 429 and int(headers["retry-after"]) > 1, r
+            assert headers["x-ratelimit-limit"] == "5" and headers["x-ratelimit-remaining"] == "0", r
+        other.socket().close()
+
+
+@only("standalone")
 def test_frames_per_socket():
     with Standalone(RATE_LIMIT_FRAMES="30/1", DATA_DIR=":memory:") as server:
         user = User(server.http())
@@ -81,8 +97,14 @@ def test_tokens_expire():
         assert s.expect_close() == 4001
         r = user.call("GET", "/api/users/me")
         assert r.status == 401 and r.code == "token_expired", r
+        r = user.call("POST", "/api/logout")
+        assert r.status == 401 and r.code == "token_expired", r
+        assert server.http().call("POST", "/api/logout").code == "unauthenticated"
         user.take(server.http().call("POST", "/api/refresh", {"refresh_token": user.refresh_token}).json)
         assert user.call("GET", "/api/users/me").status == 200
+        time.sleep(5.5)
+        r = user.call("POST", "/api/logout", {"refresh_token": user.refresh_token})
+        assert r.status == 204, "a refresh token is enough"
 
 
 @only("standalone")

@@ -5,6 +5,8 @@ import json
 import time
 
 from client import Http, Refused, Socket, User
+from marks import only
+from server import Standalone, free_port, wait_until
 
 
 def refused(http, token, **more):
@@ -205,3 +207,20 @@ def test_request_ids_are_carried(http):
     assert r.headers["x-request-id"] == "mine-2"
     r = http.call("GET", "/api/users/me", headers={"X-Request-Id": "x" * 500})
     assert r.headers["x-request-id"] != "x" * 500
+
+
+@only("standalone")
+def test_codes_of_the_clients_own_are_one_series():
+    port = free_port()
+    with Standalone(DATA_DIR=":memory:", ADMIN_PORT=str(port)) as server:
+        user, admin = User(server.http()), Http(f"http://127.0.0.1:{port}")
+
+        def closed(code):
+            text = admin.call("GET", "/metrics").body.decode()
+            return [line.split()[1] for line in text.splitlines() if line.startswith(f'chat_gateway_closed_total{{code="{code}"}}')]
+
+        assert closed(4008) == ["0"] and closed("other") == ["0"]
+        for code in (3000, 4321, 4999, 1000):
+            user.socket().close(code)
+        wait_until("the others to be counted", lambda: closed("other") == ["3"] and closed(1000) == ["1"])
+        assert closed(4321) == []

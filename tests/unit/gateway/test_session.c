@@ -33,6 +33,9 @@ static struct hub_user *opening;
 static int token_err;
 static struct token_claims token_claims;
 static int signals;
+static profiles_fn names_fn; /* somebody waits for names */
+static void *names_arg;
+static bool names_known;
 
 void ws_send(struct session *s, struct frame *f)
 {
@@ -159,10 +162,10 @@ bool profiles_want(struct loop *loop, const uint64_t *ids, size_t n, profiles_fn
     (void)loop;
     (void)ids;
     (void)n;
-    (void)fn;
-    (void)arg;
     (void)wait_out;
-    return true;
+    names_fn = fn;
+    names_arg = arg;
+    return names_known;
 }
 
 struct profile *profile_new(const Chat__User *user)
@@ -209,6 +212,7 @@ static void client_open(struct client *c, bool v1)
     buf_add_str(&sent, "");
     closed_with = frees = readies = signals = next_error = token_err = 0;
     opening = NULL;
+    names_known = true;
     memset(&asked, 0, sizeof(asked));
     c->common.rate_frames = (struct config_rate){.count = 30, .seconds = 1};
     c->gw.common = &c->common;
@@ -229,7 +233,7 @@ static void client_load(struct client *c)
     opening->profile = profile_new(&user);
     hub_set_member(c->loop.hub, 7, 5, true, 1);
     hub_loaded(c->loop.hub, opening);
-    session_opened(&c->loop, opening);
+    session_opened(opening);
 }
 
 static void client_close(struct client *c)
@@ -335,7 +339,7 @@ TEST(without_groups_no_socket)
 {
     struct client c;
     client_open(&c, true);
-    session_refused(&c.loop, opening, ERR_TIMEOUT);
+    session_refused(opening);
     CHECK_INT(closed_with, WSCLOSE_AGAIN_LATER);
     client_close(&c);
 }
@@ -366,6 +370,8 @@ TEST(frames_that_are_wrong_get_errors)
         {"{\"type\":\"sync\",\"content\":{\"conversations\":{\"u:1\":\"0\"}},\"id\":3}",
          "\"invalid\""},
         {"{\"type\":\"presence\",\"content\":{\"user_ids\":5},\"id\":4}", "\"field\":\"user_ids\""},
+        {"{\"type\":\"presence\",\"content\":{\"user_ids\":[3,0]},\"id\":4}",
+         "\"field\":\"user_ids\""},
         {"{\"type\":\"auth\",\"content\":{},\"id\":5}", "\"field\":\"token\""},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -487,6 +493,29 @@ TEST(sync_sends_the_messages_before_the_ack)
     client_close(&c);
 }
 
+TEST(sync_does_without_names_that_nobody_can_tell)
+{
+    struct client c;
+    client_open(&c, true);
+    client_load(&c);
+    names_known = false;
+    say(&c, "{\"type\":\"sync\",\"content\":{\"conversations\":{\"u:3\":5}},\"id\":9}");
+    Chat__Message m = CHAT__MESSAGE__INIT;
+    m.id = 21;
+    m.sender_id = 3;
+    Chat__Message *list[] = {&m};
+    Chat__SyncReply r = CHAT__SYNC_REPLY__INIT;
+    r.messages = list;
+    r.n_messages = 1;
+    reply(0, &r);
+    CHECK_INT(lines(), 0);
+    names_fn(names_arg, ERR_UNAVAILABLE);
+    CHECK_INT(lines(), 2);
+    CHECK(got("\"sender\":{\"id\":3,\"username\":\"\""));
+    CHECK(got("{\"type\":\"ack\""));
+    client_close(&c);
+}
+
 TEST(presence_is_asked_and_followed)
 {
     struct client c;
@@ -495,7 +524,7 @@ TEST(presence_is_asked_and_followed)
     say(&c, "{\"type\":\"presence\",\"content\":{\"user_ids\":[3,4,3]},\"id\":9}");
     CHECK_STR(asked.method, "GetPresence");
     CHECK(watch_has(&c.s, 3) && watch_has(&c.s, 4) && !watch_has(&c.s, 5));
-    CHECK_INT(interest_of(c.gw.interest, 3, 1), 1);
+    CHECK_INT(interest_of(c.gw.interest, 3, INTEREST_WATCHED), 1);
     Chat__UserStatus on = CHAT__USER_STATUS__INIT;
     on.user_id = 3;
     on.online = true;
@@ -507,11 +536,43 @@ TEST(presence_is_asked_and_followed)
     CHECK(got("{\"users\":[{\"user_id\":3,\"status\":\"online\",\"last_seen_at\":null}]}"));
     struct interest *in = c.gw.interest;
     session_close(&c.s);
-    CHECK_INT(interest_of(in, 3, 1), 0);
+    CHECK_INT(interest_of(in, 3, INTEREST_WATCHED), 0);
     session_release(&c.s);
     hub_free(c.loop.hub);
     interest_free(in);
     limits_free(c.gw.limits);
     map_done(&c.loop.watched);
     buf_done(&sent);
+}
+
+TEST(who_may_not_ask_follows_nobody)
+{
+    struct client c;
+    client_open(&c, true);
+    client_load(&c);
+    limits_free(c.gw.limits);
+    c.gw.limits = limits_new((struct config_rate){0}, (struct config_rate){1, 60});
+    say(&c, "{\"type\":\"presence\",\"content\":{\"user_ids\":[3]},\"id\":1}");
+    Chat__GetPresenceReply nobody_known = CHAT__GET_PRESENCE_REPLY__INIT;
+    reply(0, &nobody_known);
+    say(&c, "{\"type\":\"presence\",\"content\":{\"user_ids\":[4]},\"id\":2}");
+    CHECK(got("\"code\":\"rate_limited\""));
+    CHECK(watch_has(&c.s, 3) && !watch_has(&c.s, 4));
+    client_close(&c);
+}
+
+/* (0, 1) is what group 1 is known by. */
+TEST(following_touches_no_group)
+{
+    struct client c;
+    client_open(&c, true);
+    client_load(&c);
+    interest_add(c.gw.interest, 0, 1, 0);
+    say(&c, "{\"type\":\"presence\",\"content\":{\"user_ids\":[0]},\"id\":1}");
+    CHECK(got("\"code\":\"invalid\""));
+    const uint64_t zero = 0;
+    CHECK(watch_add(&c.s, &zero, 1));
+    watch_drop(&c.s);
+    CHECK_INT(interest_of(c.gw.interest, 0, 1), 1);
+    client_close(&c);
 }
