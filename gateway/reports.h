@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * What the gateway tells presence-svc on chat.presence: whose first socket opened, whose last one
- * closed, and every 5 s that it lives. Any thread, but for what is marked.
+ * closed, and every 5 s that it lives. What the bus doesn't take is told again. Any thread, but for
+ * what is marked.
  */
 #pragma once
 
