@@ -19,9 +19,10 @@
 #include <stdlib.h>
 
 #define PAGE 5000
-#define SORTED_MS 1000 /* the list for pages may be so old */
-#define ONLINE 1       /* bits of a value; the version is above them */
-#define NAMED 2        /* since the snapshot was begun */
+#define SORTED_US 1000000 /* the list for pages is at most so old, */
+#define SORTED_TIMES 10   /* and so many times what it took to make */
+#define ONLINE 1          /* bits of a value; the version is above them */
+#define NAMED 2           /* since the snapshot was begun */
 #define VERSION_SHIFT 2
 
 struct online {
@@ -37,7 +38,7 @@ struct online {
     pthread_mutex_t sorted_lock; /* taken before the other */
     uint64_t *sorted;            /* who is online, ascending; NULL: not made yet */
     size_t sorted_n;
-    int64_t sorted_ms;
+    int64_t sorted_us, sorted_took_us;
 };
 
 struct online *online_new(struct gateway *gw)
@@ -234,6 +235,7 @@ static int compare_ids(const void *a, const void *b)
 /* With the lock of the sorted list held. */
 static void sort_again(struct online *o)
 {
+    int64_t begun_us = clock_mono_us();
     size_t n = 0, cursor = 0;
     struct map_slot *s;
     free(o->sorted);
@@ -248,13 +250,21 @@ static void sort_again(struct online *o)
     pthread_rwlock_unlock(&o->lock);
     qsort(o->sorted, n, sizeof(*o->sorted), compare_ids);
     o->sorted_n = n;
-    o->sorted_ms = clock_mono_ms();
+    o->sorted_us = begun_us;
+    o->sorted_took_us = clock_mono_us() - begun_us;
+}
+
+/* With the same lock: few users are sorted for each page, of many the list is kept a while. */
+static bool is_sorted(const struct online *o)
+{
+    int64_t age_us = clock_mono_us() - o->sorted_us;
+    return o->sorted != NULL && age_us < SORTED_US && age_us < SORTED_TIMES * o->sorted_took_us;
 }
 
 size_t online_page(struct online *o, uint64_t after, uint64_t *ids_out, size_t n)
 {
     pthread_mutex_lock(&o->sorted_lock);
-    if (o->sorted == NULL || clock_mono_ms() - o->sorted_ms >= SORTED_MS) {
+    if (!is_sorted(o)) {
         sort_again(o);
     }
     size_t low = 0, high = o->sorted_n;

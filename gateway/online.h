@@ -24,5 +24,6 @@ bool online_has(struct online *online, uint64_t user_id);
 size_t online_count(struct online *online);
 /* Merges an event; true: the user's state has changed. */
 bool online_merge(struct online *online, const Chat__UserStatus *status);
-/* The smallest ids above `after`, ascending, at most n; how many. As of the last second. */
+/* The smallest ids above `after`, ascending, at most n; how many. Of many users: as
+ * of the last second. */
 size_t online_page(struct online *online, uint64_t after, uint64_t *ids_out, size_t n);
