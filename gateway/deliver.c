@@ -123,7 +123,8 @@ static void on_group(struct deliver *d, const struct bus_record *r)
 
 static void on_user(struct deliver *d, const struct bus_record *r)
 {
-    if (r->value == NULL) {
+    uint64_t loops = interest_of(d->gw->interest, r->key.a, 0);
+    if (r->value == NULL || (loops == 0 && !profiles_wants(d->gw->profiles, r->key.a))) {
         return;
     }
     Chat__UserEvent *e = pb_unpack(&chat__user_event__descriptor, d->arena, r->value, r->len);
@@ -131,7 +132,6 @@ static void on_user(struct deliver *d, const struct bus_record *r)
         return;
     }
     profiles_changed(d->gw->profiles, e->user);
-    uint64_t loops = interest_of(d->gw->interest, e->user->id, 0);
     if (loops != 0) {
         push_profile(d->gw, loops, e->user);
     }
@@ -240,6 +240,12 @@ static void on_gap(void *arg, enum topic topic, int32_t partition)
         log_error("events were missed, sockets are closed", "topic=%d partition=%d", (int)topic,
                   (int)partition);
         push_close_all(d->gw);
+    } else if (topic == TOPIC_EVENTS_PRESENCE) {
+        log_warn("presence events were missed", "partition=%d", (int)partition);
+        online_restart(d->gw->online);
+    } else if (topic == TOPIC_EVENTS_USER) {
+        log_warn("profile events were missed", "partition=%d", (int)partition);
+        profiles_clear(d->gw->profiles);
     }
 }
 

@@ -178,7 +178,16 @@ size_t interest_users(struct interest *in)
     return n;
 }
 
-uint64_t *interest_list_users(struct interest *in, size_t *n_out)
+void interest_repeat(struct interest *in, uint64_t user_id)
+{
+    pthread_mutex_lock(&in->lock);
+    const struct entry *e = map_get(&in->entries, user_id, 0);
+    in->presence(in->arg, user_id, e != NULL && e->sockets > 0);
+    pthread_mutex_unlock(&in->lock);
+}
+
+void interest_show_users(struct interest *in,
+                         void (*show)(void *arg, const uint64_t *users, size_t n), void *arg)
 {
     pthread_mutex_lock(&in->lock);
     uint64_t *list = calloc(in->users + 1, sizeof(*list));
@@ -191,7 +200,7 @@ uint64_t *interest_list_users(struct interest *in, size_t *n_out)
             list[n++] = s->a;
         }
     }
+    show(arg, list, n);
     pthread_mutex_unlock(&in->lock);
-    *n_out = n;
-    return list;
+    free(list);
 }

@@ -39,5 +39,9 @@ int interest_socket_opened(struct interest *interest, uint64_t user_id, int64_t 
     __attribute__((warn_unused_result));
 void interest_socket_closed(struct interest *interest, uint64_t user_id);
 size_t interest_users(struct interest *interest); /* with at least one socket */
-/* All users with a socket, n of them, in a new array that the caller frees. */
-uint64_t *interest_list_users(struct interest *interest, size_t *n_out);
+/* presence is told once more how it is with this user. */
+void interest_repeat(struct interest *interest, uint64_t user_id);
+/* show gets all users with a socket, with the lock held as presence is: nobody comes or goes
+ * meanwhile. */
+void interest_show_users(struct interest *interest,
+                         void (*show)(void *arg, const uint64_t *users, size_t n), void *arg);

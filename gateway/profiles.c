@@ -158,15 +158,39 @@ static void put(struct profiles *ps, struct profile *p)
     }
 }
 
-bool profiles_changed(struct profiles *ps, const Chat__User *user)
+/* With the lock held. */
+static bool is_wanted(const struct profiles *ps, uint64_t id)
+{
+    return ps->asking > 0 || map_get(&ps->by_id, id, 0) != NULL;
+}
+
+bool profiles_wants(struct profiles *ps, uint64_t id)
 {
     pthread_mutex_lock(&ps->lock);
-    bool wanted = ps->asking > 0 || map_get(&ps->by_id, user->id, 0) != NULL;
-    if (wanted) {
+    bool wanted = is_wanted(ps, id);
+    pthread_mutex_unlock(&ps->lock);
+    return wanted;
+}
+
+void profiles_changed(struct profiles *ps, const Chat__User *user)
+{
+    pthread_mutex_lock(&ps->lock);
+    if (is_wanted(ps, user->id)) {
         put(ps, profile_new(user));
     }
     pthread_mutex_unlock(&ps->lock);
-    return wanted;
+}
+
+void profiles_clear(struct profiles *ps)
+{
+    pthread_mutex_lock(&ps->lock);
+    for (size_t i = 0; i < ps->count; i++) {
+        profile_release(ps->ring[i].profile);
+    }
+    map_done(&ps->by_id);
+    map_init(&ps->by_id);
+    ps->count = ps->hand = 0;
+    pthread_mutex_unlock(&ps->lock);
 }
 
 /* ---- Questions ---- */

@@ -26,9 +26,12 @@ struct profiles *profiles_new(void);
 
 /* A reference, or NULL: not in the cache. Any thread. */
 struct profile *profiles_get(struct profiles *profiles, uint64_t id);
-/* A profile has changed. True: it was in the cache, or somebody asks for it just now. Any thread.
- */
-bool profiles_changed(struct profiles *profiles, const Chat__User *user);
+/* It is in the cache, or may be asked for just now: a change must be told. Any thread. */
+bool profiles_wants(struct profiles *profiles, uint64_t id);
+/* A profile has changed. Any thread. */
+void profiles_changed(struct profiles *profiles, const Chat__User *user);
+/* Changes were missed: nothing cached is believed any more. Any thread. */
+void profiles_clear(struct profiles *profiles);
 /* The profile of what an event says; the caller releases it. */
 struct profile *profile_new(const Chat__User *user);
 

@@ -179,7 +179,8 @@ static void run_close_all(struct loop *loop, struct loop_post *post)
     push_free((struct push *)post);
 }
 
-/* ---- Presence: the name is looked up on the loop, then the frame is made ---- */
+/* ---- Presence: the name is looked up on the loop, then the frame is made, unless the status has
+ * changed again meanwhile: that one's frame may be out already ---- */
 
 struct status {
     struct loop *loop;
@@ -199,10 +200,9 @@ static void tell_bare(void *arg, struct session *s)
     }
 }
 
-static void status_now(struct status *st)
+static void tell_status(struct loop *loop, struct push *p)
 {
-    struct push *p = st->push;
-    struct profile *profile = profiles_get(st->loop->gw->profiles, p->a);
+    struct profile *profile = profiles_get(loop->gw->profiles, p->a);
     struct buf text;
     buf_init(&text);
     buf_printf(&text, "{\"user_id\":%llu,\"username\":", (unsigned long long)p->a);
@@ -214,11 +214,18 @@ static void status_now(struct status *st)
     p->v1 = envelope_frame("user_status", text.data, text.len, NULL);
     buf_done(&text);
     profile_release(profile);
-    watch_each(st->loop, p->a, tell_follower, p);
+    watch_each(loop, p->a, tell_follower, p);
     if (p->all) {
-        ws_each(st->loop, tell_bare, p);
+        ws_each(loop, tell_bare, p);
     }
-    push_free(p);
+}
+
+static void status_now(struct status *st)
+{
+    if (online_has(st->loop->gw->online, st->push->a) == st->push->online) {
+        tell_status(st->loop, st->push);
+    }
+    push_free(st->push);
     free(st);
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * What the gateway tells presence-svc on chat.presence: whose first socket opened, whose last one
- * closed, and every 5 s that it lives. Any thread, but for what is marked.
+ * closed, and every 5 s that it lives. What the bus doesn't take is told again. Any thread, but for
+ * what is marked.
  */
 #pragma once
 
@@ -11,6 +12,7 @@
 struct reports;
 
 struct reports *reports_new(struct gateway *gw);
+void reports_free(struct reports *reports); /* takes NULL */
 /* For interest.h; arg is the struct gateway. */
 void reports_change(void *arg, uint64_t user_id, bool present);
 /* presence-svc lost its keys: all users again, in parts. Bus thread. */

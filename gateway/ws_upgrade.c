@@ -135,7 +135,12 @@ static void on_upgraded(void *arg, h2o_socket_t *socket, size_t request_len)
         struct session *s = ws_adopt(u->loop, socket, request_len);
         s->traceparent = u->traceparent;
         u->traceparent = NULL;
+        session_keep(s);
         session_open(s, u->loop, &u->claims, u->v1);
+        if (atomic_load(&u->loop->gw->draining)) { /* ws_drain may have been here already */
+            ws_close(s, WSCLOSE_GOING_AWAY, "the server is going away");
+        }
+        session_release(s);
     }
     free(u->traceparent);
     free(u);

@@ -17,7 +17,7 @@
 
 #define USER_MAX ((UINT64_C(1) << 53) - 1)
 
-enum { MOST_NAME = 100 };
+enum { MOST_NAME = 100, MOST_AT_ONCE = 10000 /* changes, within the store's time for a call */ };
 
 struct part { /* of a batch: one gateway's */
     struct part *next;
@@ -110,9 +110,24 @@ static void sort_record(struct sorter *s, const struct bus_record *record)
     }
 }
 
+static int apply(struct presence_worker *w, struct arena *arena, const struct part *p)
+{
+    int err = 0;
+
+    for (size_t at = 0; at < p->n && err == 0; at += MOST_AT_ONCE) {
+        struct presence_statuses changed;
+        size_t n = p->n - at < MOST_AT_ONCE ? p->n - at : MOST_AT_ONCE;
+        err = w->store->ops->apply(w->store, arena, &p->report, p->changes + at, n, &changed);
+        if (err == 0) {
+            metric_add(w->env->to_online, (int64_t)changed.n);
+            presence_tell_statuses(w->env->teller, arena, &changed);
+        }
+    }
+    return err;
+}
+
 static int run_part(struct presence_worker *w, struct arena *arena, const struct part *p)
 {
-    struct presence_statuses changed;
     enum presence_standing standing;
     int err = w->store->ops->attend(w->store, arena, &p->report, &standing);
 
@@ -123,16 +138,11 @@ static int run_part(struct presence_worker *w, struct arena *arena, const struct
         log_debug("report of an older incarnation", "gateway=%s", LOG_Q(p->report.gateway));
         return 0;
     }
-    err = w->store->ops->apply(w->store, arena, &p->report, p->changes, p->n, &changed);
-    if (err != 0) {
-        return err;
-    }
-    metric_add(w->env->to_online, (int64_t)changed.n);
-    presence_tell_statuses(w->env->teller, arena, &changed);
-    if (standing == PRESENCE_INCOMPLETE) {
+    err = apply(w, arena, p);
+    if (err == 0 && standing == PRESENCE_INCOMPLETE) {
         presence_tell_resend(w->env->teller, arena, p->report.gateway, p->report.incarnation);
     }
-    return 0;
+    return err;
 }
 
 int presence_reports_run(struct presence_worker *worker, struct arena *arena,

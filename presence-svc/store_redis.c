@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define SHARDS_AT_ONCE 32 /* divides PRESENCE_SHARDS */
 #define CURSOR_USER_BITS 53
 #define CURSOR_USER_MASK ((UINT64_C(1) << CURSOR_USER_BITS) - 1)
 
@@ -135,7 +136,7 @@ static int attend(struct redis_store *s, struct arena *arena, const struct prese
     return 0;
 }
 
-/* The same three words to all shards. */
+/* The same three words to all shards, some at a time: each may have to let many users go. */
 static int tell_all_shards(struct redis_store *s, struct arena *arena, const char *script,
                            int64_t now_ms, const char *gateway, const char *incarnation)
 {
@@ -144,8 +145,12 @@ static int tell_all_shards(struct redis_store *s, struct arena *arena, const cha
 
     for (uint32_t shard = 0; shard < PRESENCE_SHARDS; shard++) {
         add(s, shard, script, args, 3);
+        int err = (shard + 1) % SHARDS_AT_ONCE == 0 ? run(s, arena, &answers) : 0;
+        if (err != 0) {
+            return err;
+        }
     }
-    return run(s, arena, &answers);
+    return 0;
 }
 
 /* A new incarnation takes over every shard before it is registered: otherwise a crash in between

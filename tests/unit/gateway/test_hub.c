@@ -174,9 +174,16 @@ TEST(a_removal_that_came_before_the_snapshot_stays)
     interest_free(in);
 }
 
+static void is_one_and_two(void *arg, const uint64_t *users, size_t n)
+{
+    (void)arg;
+    CHECK_INT(n, 2);
+    CHECK_INT(users[0] + users[1], 3);
+}
+
 TEST(sockets_of_a_user_are_counted)
 {
-    int present[3] = {0};
+    int present[4] = {0};
     struct interest *in = interest_new(presence, present);
     CHECK_INT(interest_socket_opened(in, 1, 2), 0);
     CHECK_INT(present[1], 1);
@@ -184,11 +191,12 @@ TEST(sockets_of_a_user_are_counted)
     CHECK_INT(interest_socket_opened(in, 1, 2), ERR_RATE_LIMITED);
     CHECK_INT(interest_socket_opened(in, 2, 2), 0);
     CHECK_INT(present[1], 1);
-    size_t n;
-    uint64_t *list = interest_list_users(in, &n);
-    CHECK_INT(n, 2);
-    CHECK_INT(list[0] + list[1], 3);
-    free(list);
+    interest_show_users(in, is_one_and_two, in);
+    interest_repeat(in, 1);
+    CHECK_INT(present[1], 2);
+    interest_repeat(in, 3);
+    CHECK_INT(present[3], -1);
+    present[1] = 1;
     interest_socket_closed(in, 1);
     CHECK_INT(present[1], 1);
     interest_socket_closed(in, 1);

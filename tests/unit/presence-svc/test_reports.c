@@ -300,6 +300,46 @@ TEST(what_the_bus_loses_is_told_again)
     end();
 }
 
+static const struct presence_store_ops *real_ops;
+static size_t applied, calls;
+
+static int counting_apply(struct presence_store *store, struct arena *a,
+                          const struct presence_report *report,
+                          const struct presence_change *changes, size_t n,
+                          struct presence_statuses *changed_out)
+{
+    CHECK(n <= 10000);
+    applied += n;
+    calls++;
+    return real_ops->apply(store, a, report, changes, n, changed_out);
+}
+
+/* A store has a bounded time for each call. */
+TEST(many_users_in_one_batch)
+{
+    static uint64_t users[5000];
+    struct presence_store_ops counting;
+    begin();
+    real_ops = env.memory->ops;
+    counting = *real_ops;
+    counting.apply = counting_apply;
+    env.memory->ops = &counting;
+    put_beat("g", 1, false);
+    for (uint64_t part = 0; part < 5; part++) {
+        for (uint64_t i = 0; i < 5000; i++) {
+            users[i] = part * 5000 + i + 1;
+        }
+        put_all("g", 1, users, 5000);
+    }
+    room = 0; /* of the events */
+    EXPECT_WARNINGS(3);
+    run_batch();
+    CHECK_INT(applied, 25000);
+    CHECK_INT(calls, 3);
+    env.memory->ops = real_ops;
+    end();
+}
+
 TEST(unreadable_reports)
 {
     begin();
