@@ -225,7 +225,8 @@ void kafka_purge(rd_kafka_t *rk)
     }
 }
 
-/* After a fatal error, on the loop, while no job runs. */
+/* What the old one holds is given up, and its senders told, before the new one takes anything:
+ * else a later record would go out before it is known that an earlier one is lost. */
 void kafka_producer_renew(struct kafka_bus *bus)
 {
     static const uint64_t one = 1;
@@ -236,6 +237,7 @@ void kafka_producer_renew(struct kafka_bus *bus)
         log_error("no new kafka producer", "problem=%s", LOG_Q(problem));
         return; /* tried again with the next tick */
     }
+    kafka_purge(old); /* after a fatal error it takes nothing more */
     atomic_store(&bus->fatal, false);
     rd_kafka_queue_io_event_enable(bus->queue, -1, NULL, 0);
     rd_kafka_queue_destroy(bus->queue);
@@ -247,7 +249,6 @@ void kafka_producer_renew(struct kafka_bus *bus)
     bus->queue = rd_kafka_queue_get_main(fresh);
     rd_kafka_queue_io_event_enable(bus->queue, bus->wake.fd, &one, sizeof(one));
     kafka_wake_again(&bus->wake);
-    kafka_purge(old);
     rd_kafka_destroy(old);
 }
 

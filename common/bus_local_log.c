@@ -265,8 +265,8 @@ static void find_largest(struct local_world *world, struct local_topic *topic, v
     }
 }
 
-/* Makes room to a bit below the bound, so that it is not asked for each record: halves the largest log
- * that may lose something, so that a flood drops itself first. */
+/* Makes room to a bit below the bound, so that it is not asked for each record: halves the largest
+ * log that may lose something, so that a flood drops itself first. */
 static void make_room(struct local_world *world, int64_t target)
 {
     while (world->bytes > target) {
