@@ -55,7 +55,8 @@ bool bus_is_connected(const struct bus *bus); /* some broker is up; any thread *
 int32_t bus_partitions(const struct bus *bus, enum topic topic);
 /* The partition of a key (map_hash_stable modulo count; equal on both implementations). */
 int32_t bus_partition_of(const struct bus *bus, enum topic topic, struct bus_key key);
-/* First and next offset of a partition. Asks the server, waits up to 5 s: ERR_UNAVAILABLE. */
+/* First and next offset of a partition. Asks the server, waits up to 5 s: ERR_UNAVAILABLE. Any
+ * thread. */
 int bus_watermarks(struct bus *bus, enum topic topic, int32_t partition, int64_t *first_out,
                    int64_t *next_out);
 
