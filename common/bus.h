@@ -35,8 +35,10 @@ struct bus_options {
     int32_t partitions;
     int16_t replication;
     const char *security_protocol, *sasl_mechanism, *sasl_username, *sasl_password, *ssl_ca_file;
-    int64_t session_retention_ms; /* of TOPIC_EVENTS_SESSION */
-    bool reply_topic;             /* make and own TOPIC_REPLY for this instance */
+    /* Of TOPIC_EVENTS_SESSION, at least: it is raised where it is less. 0: not known here, the
+     * topic is neither made nor looked at. */
+    int64_t session_retention_ms;
+    bool reply_topic; /* make and own TOPIC_REPLY for this instance */
 };
 
 /* Connects, makes missing topics, and checks the partition counts of those that are there.

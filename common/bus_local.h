@@ -61,8 +61,8 @@ struct local_world {
     struct map replies_by_name;
     struct local_group *groups;
     struct local_fence *fences;
-    int64_t bytes; /* of all records, at most local_bytes_max */
-    int64_t session_retention_ms;
+    int64_t bytes;                /* of all records, at most local_bytes_max */
+    int64_t session_retention_ms; /* the longest that a bus wants; 0: none did */
     struct local_world *next;
 };
 

@@ -361,7 +361,7 @@ int local_log_append(struct local_world *world, struct local_topic *topic,
 
 /* ---- Worlds ---- */
 
-static struct local_world *world_new(const char *prefix, int32_t partitions, int64_t session_ms)
+static struct local_world *world_new(const char *prefix, int32_t partitions)
 {
     struct local_world *world = bus_zalloc(sizeof(*world));
     pthread_condattr_t attr;
@@ -372,7 +372,6 @@ static struct local_world *world_new(const char *prefix, int32_t partitions, int
     pthread_cond_init(&world->committed, &attr);
     pthread_condattr_destroy(&attr);
     world->prefix = bus_strdup(prefix);
-    world->session_retention_ms = session_ms;
     map_init(&world->replies_by_name);
     for (int t = 0; t < TOPIC_COUNT; t++) {
         if (t != TOPIC_REPLY) {
@@ -391,10 +390,15 @@ struct local_world *local_world_get(const struct bus *bus, int32_t *partitions_o
         world = world->next;
     }
     if (world == NULL) {
-        world = world_new(bus->prefix, bus->partitions, bus->session_retention_ms);
+        world = world_new(bus->prefix, bus->partitions);
         world->next = worlds;
         worlds = world;
     }
+    pthread_mutex_lock(&world->lock);
+    if (world->session_retention_ms < bus->session_retention_ms) {
+        world->session_retention_ms = bus->session_retention_ms;
+    }
+    pthread_mutex_unlock(&world->lock);
     pthread_mutex_unlock(&worlds_lock);
     *partitions_out = world->topics[0].count;
     return *partitions_out == bus->partitions ? world : NULL;
