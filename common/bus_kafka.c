@@ -323,7 +323,7 @@ static void on_close_tick(uv_timer_t *timer)
     struct kafka_bus *bus = timer->data;
 
     serve(bus);
-    if (bus->job_runs || bus->consumers != NULL) {
+    if (bus->job_runs || atomic_load(&bus->askers) > 0 || bus->consumers != NULL) {
         return;
     }
     if (rd_kafka_outq_len(bus->rk) > 0) {
@@ -358,6 +358,16 @@ static void kafka_close(struct bus *base, int flush_ms, void (*done)(void *arg),
 
 /* ---- Opening ---- */
 
+/* Of those who ask on other threads than the loop. False: not now. */
+static bool note_asker(struct kafka_bus *bus, int by)
+{
+    pthread_rwlock_wrlock(&bus->lock);
+    bool may = by < 0 || !bus->refusing;
+    atomic_fetch_add(&bus->askers, may ? by : 0);
+    pthread_rwlock_unlock(&bus->lock);
+    return may;
+}
+
 static int kafka_watermarks(struct bus *base, enum topic topic, int32_t partition,
                             int64_t *first_out, int64_t *next_out)
 {
@@ -367,7 +377,11 @@ static int kafka_watermarks(struct bus *base, enum topic topic, int32_t partitio
     kafka_topic_name(bus, topic, base->instance, name);
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1), *first, *next;
     rd_kafka_topic_partition_list_add(list, name, partition);
-    int err = kafka_offsets(bus->rk, list, BUS_WAIT_MS, &first, &next);
+    int err = ERR_UNAVAILABLE;
+    if (note_asker(bus, 1)) {
+        err = kafka_offsets(bus->rk, list, BUS_WAIT_MS, &first, &next);
+        note_asker(bus, -1);
+    }
     rd_kafka_topic_partition_list_destroy(list);
     if (err == 0) {
         *first_out = first->elems[0].offset;

@@ -36,7 +36,8 @@ struct kafka_bus {
     rd_kafka_t *rk;
     rd_kafka_topic_t *topics[TOPIC_COUNT]; /* but TOPIC_REPLY */
     struct map replies;                    /* rd_kafka_topic_t by the hash of the instance */
-    bool refusing;
+    bool refusing;                         /* sends: closing, or the producer is being made anew */
+    atomic_int askers; /* threads that use rk without the lock: it is not exchanged meanwhile */
 
     atomic_bool connected; /* some broker answered, and not all are down since */
     atomic_bool fatal;     /* the producer must be made anew */

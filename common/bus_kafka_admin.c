@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Topics and offsets of the bus over Kafka: made when missing, checked when there, never changed.
+ * Topics and offsets of the bus over Kafka: made when missing, checked when there, never changed,
+ * but that ended sessions are kept longer where they were kept too short.
  *
  * Brokers do not make topics by themselves: the first records of a topic that a broker made would
  * wait for seconds, and it would have the wrong count of partitions. Everything here blocks and is
@@ -38,8 +39,9 @@ static size_t wanted_fill(const struct kafka_bus *bus, struct wanted out[TOPIC_C
     size_t n = 0;
 
     for (int t = 0; t < TOPIC_COUNT; t++) {
-        if (t == TOPIC_REPLY && !bus->owns_reply) {
-            continue;
+        if ((t == TOPIC_REPLY && !bus->owns_reply) ||
+            (t == TOPIC_EVENTS_SESSION && bus->base.session_retention_ms == 0)) {
+            continue; /* the latter is made by those who know how long it is to be kept */
         }
         struct wanted *w = &out[n++];
         w->topic = (enum topic)t;
@@ -50,23 +52,44 @@ static size_t wanted_fill(const struct kafka_bus *bus, struct wanted out[TOPIC_C
     return n;
 }
 
+struct topic_config {
+    const char *name;
+    char value[24];
+};
+
+#define CONFIGS_MAX 3
+
 /* Kafka deletes whole segments, and the newest only once nothing is written to it any more: what is
  * kept for minutes needs segments of minutes. */
-static void configure(const struct kafka_bus *bus, rd_kafka_NewTopic_t *topic, enum topic t)
+static size_t configs_of(const struct kafka_bus *bus, enum topic t,
+                         struct topic_config out[CONFIGS_MAX])
 {
     int64_t retention = bus_topic_retention_ms(t, bus->base.session_retention_ms);
-    char text[32];
+    size_t n = 0;
 
-    rd_kafka_NewTopic_set_config(topic, "max.message.bytes", "2097152");
+    out[n++] = (struct topic_config){"max.message.bytes", "2097152"};
     if (retention == 0) {
-        rd_kafka_NewTopic_set_config(topic, "cleanup.policy", "compact");
-        return;
+        out[n++] = (struct topic_config){"cleanup.policy", "compact"};
+        return n;
     }
-    snprintf(text, sizeof(text), "%" PRId64, retention);
-    rd_kafka_NewTopic_set_config(topic, "retention.ms", text);
+    out[n].name = "retention.ms";
+    snprintf(out[n].value, sizeof(out[n].value), "%" PRId64, retention);
+    n++;
     if (retention <= TOPIC_HOUR) {
-        snprintf(text, sizeof(text), "%" PRId64, retention / 2);
-        rd_kafka_NewTopic_set_config(topic, "segment.ms", text);
+        out[n].name = "segment.ms";
+        snprintf(out[n].value, sizeof(out[n].value), "%" PRId64, retention / 2);
+        n++;
+    }
+    return n;
+}
+
+static void configure(const struct kafka_bus *bus, rd_kafka_NewTopic_t *topic, enum topic t)
+{
+    struct topic_config configs[CONFIGS_MAX];
+    size_t n = configs_of(bus, t, configs);
+
+    for (size_t i = 0; i < n; i++) {
+        rd_kafka_NewTopic_set_config(topic, configs[i].name, configs[i].value);
     }
 }
 
@@ -171,6 +194,139 @@ static int make_missing(struct kafka_bus *bus, const struct wanted *wanted, size
     rd_kafka_queue_destroy(queue);
     rd_kafka_NewTopic_destroy_array(topics, count);
     return err;
+}
+
+/* ---- How long ended sessions are kept ---- */
+
+/* One question about, or one change of, the settings of a topic; takes the resource. NULL with a
+ * sentence in problem, else *result_out lives as long as the event. */
+static rd_kafka_event_t *configs_call(struct kafka_bus *bus, rd_kafka_ConfigResource_t *resource,
+                                      bool alter, const rd_kafka_ConfigResource_t **result_out,
+                                      char *problem, size_t problem_size)
+{
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(bus->rk);
+    rd_kafka_AdminOptions_t *options = admin_options(
+        bus->rk, alter ? RD_KAFKA_ADMIN_OP_ALTERCONFIGS : RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS,
+        ASK_MS);
+    const rd_kafka_ConfigResource_t **results = NULL;
+    size_t n = 0;
+
+    (alter ? rd_kafka_AlterConfigs : rd_kafka_DescribeConfigs)(bus->rk, &resource, 1, options,
+                                                               queue);
+    rd_kafka_event_t *event = await(
+        queue, alter ? RD_KAFKA_EVENT_ALTERCONFIGS_RESULT : RD_KAFKA_EVENT_DESCRIBECONFIGS_RESULT,
+        ASK_MS + 1000);
+    const char *text = event == NULL ? "no answer" : rd_kafka_event_error_string(event);
+    bool failed = event == NULL || rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR_NO_ERROR;
+    if (!failed) {
+        results = alter ? rd_kafka_AlterConfigs_result_resources(
+                              rd_kafka_event_AlterConfigs_result(event), &n)
+                        : rd_kafka_DescribeConfigs_result_resources(
+                              rd_kafka_event_DescribeConfigs_result(event), &n);
+        rd_kafka_resp_err_t err = n == 1 ? rd_kafka_ConfigResource_error(results[0])
+                                         : RD_KAFKA_RESP_ERR_UNKNOWN;
+        failed = err != RD_KAFKA_RESP_ERR_NO_ERROR;
+        text = failed && n == 1 ? rd_kafka_ConfigResource_error_string(results[0]) : NULL;
+        text = text == NULL ? rd_kafka_err2str(err) : text;
+    }
+    if (failed) {
+        snprintf(problem, problem_size, "Kafka does not %s how long the topic \"%s\" is kept: %s",
+                 alter ? "change" : "tell", rd_kafka_ConfigResource_name(resource), text);
+    }
+    if (failed && event != NULL) {
+        rd_kafka_event_destroy(event);
+        event = NULL;
+    }
+    rd_kafka_AdminOptions_destroy(options);
+    rd_kafka_queue_destroy(queue);
+    rd_kafka_ConfigResource_destroy(resource);
+    *result_out = event == NULL ? NULL : results[0];
+    return event;
+}
+
+static bool is_among(const struct topic_config *configs, size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(configs[i].name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int64_t retention_of(const rd_kafka_ConfigResource_t *topic)
+{
+    size_t n;
+    const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(topic, &n);
+
+    for (size_t i = 0; i < n; i++) {
+        const char *value = rd_kafka_ConfigEntry_value(entries[i]);
+
+        if (value != NULL && strcmp(rd_kafka_ConfigEntry_name(entries[i]), "retention.ms") == 0) {
+            return strtoll(value, NULL, 10);
+        }
+    }
+    return -1; /* for ever */
+}
+
+/* A change replaces all that was set: what is not ours is set again as it was. */
+static rd_kafka_ConfigResource_t *sessions_change(const struct kafka_bus *bus,
+                                                  const rd_kafka_ConfigResource_t *topic)
+{
+    struct topic_config configs[CONFIGS_MAX];
+    size_t n = configs_of(bus, TOPIC_EVENTS_SESSION, configs), count;
+    const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(topic, &count);
+    rd_kafka_ConfigResource_t *change =
+        rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, rd_kafka_ConfigResource_name(topic));
+
+    for (size_t i = 0; i < n; i++) {
+        rd_kafka_ConfigResource_set_config(change, configs[i].name, configs[i].value);
+    }
+    for (size_t i = 0; i < count; i++) {
+        const char *name = rd_kafka_ConfigEntry_name(entries[i]);
+        const char *value = rd_kafka_ConfigEntry_value(entries[i]);
+
+        if (value != NULL && !is_among(configs, n, name) &&
+            rd_kafka_ConfigEntry_source(entries[i]) ==
+                RD_KAFKA_CONFIG_SOURCE_DYNAMIC_TOPIC_CONFIG) {
+            rd_kafka_ConfigResource_set_config(change, name, value);
+        }
+    }
+    return change;
+}
+
+/* Who reads them from the first one on must find every session whose token may still be good, also
+ * when the topic was made by a daemon that was told of a shorter life. Never shortened. */
+static int keep_sessions(struct kafka_bus *bus, char *problem, size_t problem_size)
+{
+    const rd_kafka_ConfigResource_t *topic, *changed;
+    char name[KAFKA_NAME_MAX];
+
+    if (bus->base.session_retention_ms == 0) {
+        return 0;
+    }
+    kafka_topic_name(bus, TOPIC_EVENTS_SESSION, NULL, name);
+    rd_kafka_event_t *event =
+        configs_call(bus, rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, name), false, &topic,
+                     problem, problem_size);
+    if (event == NULL) {
+        return ERR_UNAVAILABLE;
+    }
+    int64_t kept_ms = retention_of(topic);
+    bool enough = kept_ms < 0 || kept_ms >= bus->base.session_retention_ms;
+    rd_kafka_ConfigResource_t *change = enough ? NULL : sessions_change(bus, topic);
+    rd_kafka_event_destroy(event);
+    if (enough) {
+        return 0;
+    }
+    event = configs_call(bus, change, true, &changed, problem, problem_size);
+    if (event == NULL) {
+        return ERR_UNAVAILABLE;
+    }
+    rd_kafka_event_destroy(event);
+    log_info("ended sessions are kept longer", "topic=%s from_ms=%" PRId64 " to_ms=%" PRId64, name,
+             kept_ms, bus->base.session_retention_ms);
+    return 0;
 }
 
 /* ---- Offsets ---- */
@@ -369,6 +525,9 @@ int kafka_topics_make(struct kafka_bus *bus, char *problem, size_t problem_size)
         nanosleep(&pause, NULL);
         err = make_and_check(bus, wanted, n, left > ask_ms ? ask_ms : (int)left + 1, problem,
                              problem_size);
+        if (err == 0) {
+            err = keep_sessions(bus, problem, problem_size);
+        }
         pause.tv_nsec = AGAIN_MS * 1000000L;
         ask_ms = ask_ms * 2 < ASK_MS ? ask_ms * 2 : ASK_MS;
     } while (err == ERR_UNAVAILABLE && clock_mono_ms() < end &&

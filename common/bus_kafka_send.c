@@ -225,17 +225,26 @@ void kafka_purge(rd_kafka_t *rk)
     }
 }
 
-/* After a fatal error, on the loop, while no job runs. */
+/* What the old one holds is given up, and its senders told, before the new one takes anything:
+ * else a later record would go out before it is known that an earlier one is lost. */
 void kafka_producer_renew(struct kafka_bus *bus)
 {
     static const uint64_t one = 1;
     char problem[256];
     rd_kafka_t *fresh, *old = bus->rk;
 
-    if (kafka_producer_new(bus, &fresh, problem, sizeof(problem)) != 0) {
-        log_error("no new kafka producer", "problem=%s", LOG_Q(problem));
+    pthread_rwlock_wrlock(&bus->lock);
+    bool busy = atomic_load(&bus->askers) > 0;
+    bus->refusing = !busy;
+    pthread_rwlock_unlock(&bus->lock);
+    if (busy) {
         return; /* tried again with the next tick */
     }
+    if (kafka_producer_new(bus, &fresh, problem, sizeof(problem)) != 0) {
+        log_error("no new kafka producer", "problem=%s", LOG_Q(problem));
+        return; /* so is this */
+    }
+    kafka_purge(old);
     atomic_store(&bus->fatal, false);
     rd_kafka_queue_io_event_enable(bus->queue, -1, NULL, 0);
     rd_kafka_queue_destroy(bus->queue);
@@ -243,11 +252,11 @@ void kafka_producer_renew(struct kafka_bus *bus)
     kafka_handles_destroy(bus);
     bus->rk = fresh;
     kafka_handles_make(bus);
+    bus->refusing = false;
     pthread_rwlock_unlock(&bus->lock);
     bus->queue = rd_kafka_queue_get_main(fresh);
     rd_kafka_queue_io_event_enable(bus->queue, bus->wake.fd, &one, sizeof(one));
     kafka_wake_again(&bus->wake);
-    kafka_purge(old);
     rd_kafka_destroy(old);
 }
 

@@ -61,8 +61,8 @@ struct local_world {
     struct map replies_by_name;
     struct local_group *groups;
     struct local_fence *fences;
-    int64_t bytes;
-    int64_t session_retention_ms;
+    int64_t bytes;                /* of all records, at most local_bytes_max */
+    int64_t session_retention_ms; /* the longest that a bus wants; 0: none did */
     struct local_world *next;
 };
 
@@ -131,8 +131,10 @@ void local_topic_done(struct local_world *world, struct local_topic *topic);
  * stays with the caller). */
 int local_log_append(struct local_world *world, struct local_topic *topic,
                      struct bus_record *record);
-/* Room for so many bytes more, making it if need be. */
-bool local_world_reserve(struct local_world *world, size_t bytes);
+/* Up to where records of a topic may fill their world. */
+int64_t local_bytes_max(enum topic topic);
+/* Room for so many bytes more below `max`, making it if need be. */
+bool local_world_reserve(struct local_world *world, size_t bytes, int64_t max);
 /* The index of the first entry at or after an offset; count when there is none. */
 size_t local_log_find(const struct local_log *log, int64_t offset);
 struct bus_record *local_log_at(const struct local_log *log, size_t index);

@@ -5,8 +5,10 @@
  * A record may go when every group that is joined has committed it: at once when the partition
  * keeps more than its share and every reader is past it too, and when the whole world is full or
  * the topic's time is over even unread by a reader (who is then told of a gap). What a joined
- * group has not committed is never dropped; when nothing may go, the bus is full. Compacted topics
- * keep the last record of each key as far as that goes.
+ * group has not committed is never dropped; when nothing may go, the bus is full. It is full at
+ * three quarters for what asks for work, so that what the work leads to always has room: who works
+ * off commands publishes their events before they are committed. Compacted topics keep the last
+ * record of each key as far as that goes.
  *
  * Everything but the section on worlds runs with the world's lock held, on any thread.
  */
@@ -228,7 +230,7 @@ static void trim(struct local_world *world, struct local_topic *topic, struct lo
 
 /* ---- Over all logs ---- */
 
-/* Calls fn for every topic, the reply topics too, until it returns false. */
+/* Calls fn for every topic, the reply topics too. */
 static void each_topic(struct local_world *world,
                        void (*fn)(struct local_world *world, struct local_topic *topic, void *arg),
                        void *arg)
@@ -263,8 +265,8 @@ static void find_largest(struct local_world *world, struct local_topic *topic, v
     }
 }
 
-/* Makes room to 7/8 of the bound, so that it is not asked for each record: halves the largest log
- * that may lose something, so that a flood drops itself first. */
+/* Makes room to a bit below the bound, so that it is not asked for each record: halves the largest
+ * log that may lose something, so that a flood drops itself first. */
 static void make_room(struct local_world *world, int64_t target)
 {
     while (world->bytes > target) {
@@ -284,15 +286,31 @@ static void make_room(struct local_world *world, int64_t target)
     }
 }
 
-bool local_world_reserve(struct local_world *world, size_t bytes)
+int64_t local_bytes_max(enum topic topic)
+{
+    switch (topic) {
+    case TOPIC_RPC_AUTH:
+    case TOPIC_RPC_GROUP:
+    case TOPIC_RPC_PRESENCE:
+    case TOPIC_RPC_MESSAGE:
+    case TOPIC_COMMANDS:
+    case TOPIC_PRESENCE:
+    case TOPIC_SIGNALS:
+        return LOCAL_BYTES_MAX / 4 * 3;
+    default: /* events and replies */
+        return LOCAL_BYTES_MAX;
+    }
+}
+
+bool local_world_reserve(struct local_world *world, size_t bytes, int64_t max)
 {
     int64_t more = (int64_t)bytes;
 
-    if (world->bytes + more > LOCAL_BYTES_MAX) {
+    if (world->bytes + more > max) {
         local_world_expire(world);
-        make_room(world, LOCAL_BYTES_MAX - LOCAL_BYTES_MAX / 8 - more);
+        make_room(world, max - max / 8 - more);
     }
-    return world->bytes + more <= LOCAL_BYTES_MAX;
+    return world->bytes + more <= max;
 }
 
 static void expire_topic(struct local_world *world, struct local_topic *topic, void *arg)
@@ -330,7 +348,7 @@ int local_log_append(struct local_world *world, struct local_topic *topic,
     struct local_log *log = &topic->logs[record->partition];
     size_t size = bus_record_size(record);
 
-    if (!local_world_reserve(world, size)) {
+    if (!local_world_reserve(world, size, local_bytes_max(topic->topic))) {
         return ERR_UNAVAILABLE;
     }
     record->offset = log->next++;
@@ -343,7 +361,7 @@ int local_log_append(struct local_world *world, struct local_topic *topic,
 
 /* ---- Worlds ---- */
 
-static struct local_world *world_new(const char *prefix, int32_t partitions, int64_t session_ms)
+static struct local_world *world_new(const char *prefix, int32_t partitions)
 {
     struct local_world *world = bus_zalloc(sizeof(*world));
     pthread_condattr_t attr;
@@ -354,7 +372,6 @@ static struct local_world *world_new(const char *prefix, int32_t partitions, int
     pthread_cond_init(&world->committed, &attr);
     pthread_condattr_destroy(&attr);
     world->prefix = bus_strdup(prefix);
-    world->session_retention_ms = session_ms;
     map_init(&world->replies_by_name);
     for (int t = 0; t < TOPIC_COUNT; t++) {
         if (t != TOPIC_REPLY) {
@@ -373,10 +390,15 @@ struct local_world *local_world_get(const struct bus *bus, int32_t *partitions_o
         world = world->next;
     }
     if (world == NULL) {
-        world = world_new(bus->prefix, bus->partitions, bus->session_retention_ms);
+        world = world_new(bus->prefix, bus->partitions);
         world->next = worlds;
         worlds = world;
     }
+    pthread_mutex_lock(&world->lock);
+    if (world->session_retention_ms < bus->session_retention_ms) {
+        world->session_retention_ms = bus->session_retention_ms;
+    }
+    pthread_mutex_unlock(&world->lock);
     pthread_mutex_unlock(&worlds_lock);
     *partitions_out = world->topics[0].count;
     return *partitions_out == bus->partitions ? world : NULL;

@@ -113,6 +113,7 @@ static int publish_locked(struct local_txn *txn, struct bus_record **records,
                           struct published *list, size_t n, struct local_wakes *wakes)
 {
     struct local_bus *bus = local(txn->base.bus);
+    int64_t max = LOCAL_BYTES_MAX;
     size_t bytes = 0;
 
     if (txn->fence->epoch != txn->epoch) {
@@ -122,11 +123,14 @@ static int publish_locked(struct local_txn *txn, struct bus_record **records,
         list[i].topic = &bus->world->topics[records[i]->topic];
         list[i].partition = records[i]->partition;
         bytes += bus_record_size(records[i]);
+        if (local_bytes_max(records[i]->topic) < max) {
+            max = local_bytes_max(records[i]->topic);
+        }
         if (published_state(&list[i]) < 0) {
             return ERR_UNAVAILABLE;
         }
     }
-    if (bus->closed || !local_world_reserve(bus->world, bytes)) {
+    if (bus->closed || !local_world_reserve(bus->world, bytes, max)) {
         return ERR_UNAVAILABLE;
     }
     for (size_t i = 0; i < n; i++) {

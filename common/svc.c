@@ -235,7 +235,9 @@ static int start_bus(struct svc_ctx *ctx, char *problem, size_t size)
         .sasl_username = s->kafka_sasl_username,
         .sasl_password = s->kafka_sasl_password,
         .ssl_ca_file = s->kafka_ssl_ca_file,
-        .session_retention_ms = two_lives_ms > TOPIC_HOUR ? two_lives_ms : TOPIC_HOUR,
+        .session_retention_ms = !ctx->svc->tokens           ? 0
+                                : two_lives_ms > TOPIC_HOUR ? two_lives_ms
+                                                            : TOPIC_HOUR,
         .reply_topic = true,
     };
     static const struct bus_consumer_ops reply_ops = {.on_record = on_reply_record};

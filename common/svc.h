@@ -47,7 +47,7 @@ struct arena *svc_batch_arena(struct svc_batch *b); /* reset before each batch *
 struct db *svc_batch_db(struct svc_batch *b);       /* this stream's own connection */
 void *svc_batch_worker(struct svc_batch *b);        /* what svc.worker_start returned for it */
 /* Sends a record that must be acknowledged before the batch's offsets are committed. If it is given
- * up by the bus the whole batch is run again. */
+ * up by the bus the whole batch is run again. An error at once is what run returns then. */
 int svc_batch_send(struct svc_batch *b, const struct bus_message *message)
     __attribute__((warn_unused_result));
 /* Sends a Reply envelope to an asker (a Command's reply_to). Best effort. */

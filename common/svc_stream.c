@@ -5,7 +5,8 @@
  * the order of the log. A batch is a unit: its records, and the sends that must be acknowledged
  * before its offsets are committed. Units are settled on the loop, oldest first.
  *
- * A unit whose send was given up by the bus is run again, together with all that ran after it.
+ * A unit whose send was given up by the bus is run again, together with all that ran after it; from
+ * the moment it is known until then nothing is sent, so that no later event overtakes the lost one.
  */
 #include "common/svc_stream.h"
 
@@ -32,10 +33,10 @@
 struct unit { /* one batch */
     struct unit *next;
     struct stream *stream;
-    struct bus_record **records; /* kept */
-    size_t n;
-    size_t pending; /* sends not acknowledged, and one while it runs */
-    bool failed;    /* a send was given up */
+    struct bus_record **records; /* kept: first those to run, then the dropped ones, which hold */
+    size_t n, dropped;           /* their partitions until the unit is settled */
+    size_t pending;              /* sends not acknowledged, and one while it runs */
+    bool failed;                 /* a send was given up */
 };
 
 struct svc_batch {
@@ -71,14 +72,14 @@ struct stream {
     struct unit *units, *last_unit; /* unfinished, oldest first */
     size_t unit_count;
     bool paused, stopping;
-    bool rewinding; /* a send was lost: nothing new is begun until all of it is back in the queue */
+    bool rewinding; /* a send was lost: nothing is begun or sent until all is back in the queue */
 };
 
 /* ---- Units; with the lock held ---- */
 
 static void unit_free(struct unit *u)
 {
-    for (size_t i = 0; i < u->n; i++) {
+    for (size_t i = 0; i < u->n + u->dropped; i++) {
         bus_record_release(u->records[i]);
     }
     free(u->records);
@@ -87,7 +88,7 @@ static void unit_free(struct unit *u)
 
 static bool unit_has_partition(const struct unit *u, int32_t partition)
 {
-    for (size_t i = 0; i < u->n; i++) {
+    for (size_t i = 0; i < u->n + u->dropped; i++) {
         if (u->records[i]->partition == partition) {
             return true;
         }
@@ -115,7 +116,7 @@ static void unit_unlink_first(struct stream *s)
     s->unit_count--;
 }
 
-/* A send was lost: this unit and all later ones go back to the head of the queue, in order, once
+/* A send was lost: its unit and all later ones go back to the head of the queue, in order, once
  * none of them waits for anything. */
 static void requeue_all(struct stream *s)
 {
@@ -190,14 +191,11 @@ static void on_settle(uv_async_t *async)
 {
     struct stream *s = async->data;
     uv_mutex_lock(&s->lock);
-    while (s->units != NULL && s->units->pending == 0 && !s->rewinding) {
+    while (s->units != NULL && s->units->pending == 0 && !s->units->failed) {
         struct unit *u = s->units;
-        s->rewinding = u->failed;
-        if (!u->failed) {
-            commit_unit(s, u);
-            unit_unlink_first(s);
-            unit_free(u);
-        }
+        commit_unit(s, u);
+        unit_unlink_first(s);
+        unit_free(u);
     }
     if (s->rewinding) {
         requeue_all(s);
@@ -280,7 +278,10 @@ static void unit_less(struct unit *u, int err)
 {
     struct stream *s = u->stream;
     uv_mutex_lock(&s->lock);
-    u->failed = u->failed || err != 0;
+    if (err != 0) {
+        u->failed = s->rewinding = true;
+        uv_cond_signal(&s->changed);
+    }
     bool settled = --u->pending == 0;
     uv_mutex_unlock(&s->lock);
     if (settled) {
@@ -296,13 +297,13 @@ static void on_ack(void *arg, int err)
 int svc_batch_send(struct svc_batch *b, const struct bus_message *message)
 {
     struct unit *u = b->unit;
-    uv_mutex_lock(&u->stream->lock);
-    u->pending++;
-    uv_mutex_unlock(&u->stream->lock);
-    int err = bus_send(svc_bus(b->ctx), message, on_ack, u);
-    if (err != 0) {
-        unit_less(u, err);
+    struct stream *s = u->stream;
+    uv_mutex_lock(&s->lock); /* over the send: a loss is seen before it or comes after it */
+    int err = s->rewinding ? ERR_UNAVAILABLE : bus_send(svc_bus(b->ctx), message, on_ack, u);
+    if (err == 0) {
+        u->pending++;
     }
+    uv_mutex_unlock(&s->lock);
     return err;
 }
 
@@ -345,20 +346,42 @@ static bool drop_revoked(struct stream *s, struct unit *u)
 {
     size_t kept = 0;
     for (size_t i = 0; i < u->n; i++) {
-        if (s->partitions[u->records[i]->partition].revoking) {
-            bus_record_release(u->records[i]);
-        } else {
-            u->records[kept++] = u->records[i];
+        struct bus_record *r = u->records[i];
+        if (!s->partitions[r->partition].revoking) {
+            u->records[i] = u->records[kept];
+            u->records[kept++] = r;
         }
     }
+    u->dropped += u->n - kept;
     u->n = kept;
     return kept > 0;
 }
 
-/* Runs the unit until it succeeds, or nothing of it is ours any more. */
+static bool has_revoked(const struct stream *s, const struct unit *u)
+{
+    for (size_t i = 0; i < u->n; i++) {
+        if (s->partitions[u->records[i]->partition].revoking) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* With the lock: the pause before a unit is run again, ended early by what makes it pointless. */
+static void pause_unit(struct stream *s, const struct unit *u, int64_t wait_ms)
+{
+    int64_t end = clock_mono_ms() + wait_ms, left = wait_ms;
+    while (left > 0 && !s->stopping && !s->rewinding && !has_revoked(s, u)) {
+        uv_cond_timedwait(&s->changed, &s->lock, (uint64_t)left * 1000000);
+        left = end - clock_mono_ms();
+    }
+}
+
+/* Runs the unit until it succeeds, or nothing of it is ours any more, or an earlier send was lost
+ * (then it goes back into the queue with that one's unit). */
 static void unit_run(struct stream *s, struct unit *u)
 {
-    uint64_t wait_ms = RETRY_MIN_MS;
+    int64_t wait_ms = RETRY_MIN_MS;
     bool ours = true;
     int last = 0;
     s->batch.unit = u;
@@ -380,10 +403,8 @@ static void unit_run(struct stream *s, struct unit *u)
                s->row->group, u->n, err_code(err));
         last = err;
         uv_mutex_lock(&s->lock);
-        if (!s->stopping) {
-            uv_cond_timedwait(&s->changed, &s->lock, wait_ms * 1000000);
-        }
-        ours = drop_revoked(s, u);
+        pause_unit(s, u, wait_ms);
+        ours = drop_revoked(s, u) && !s->rewinding;
         uv_mutex_unlock(&s->lock);
         wait_ms = wait_ms * 2 > RETRY_MAX_MS ? RETRY_MAX_MS : wait_ms * 2;
     }

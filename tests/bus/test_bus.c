@@ -312,6 +312,32 @@ TEST(another_partition_count_is_refused_with_a_sentence)
     end();
 }
 
+/* Whoever comes first makes the topic; who wants it kept longer changes that, once. */
+TEST(ended_sessions_may_be_kept_longer)
+{
+    static const int64_t hours[] = {0, 1, 3, 2, 3};
+    struct bus *buses[5] = {NULL};
+
+    begin();
+    for (int i = 0; i < 5; i++) {
+        struct bus_options options = options_of("test-1");
+        char instance[16], problem[512] = "";
+
+        snprintf(instance, sizeof(instance), "keeper-%d", i);
+        options.instance = instance;
+        options.session_retention_ms = hours[i] * TOPIC_HOUR;
+        if (!CHECK_INT(bus_open(&loop, &options, &buses[i], problem, sizeof(problem)), 0)) {
+            printf("%s\n", problem);
+            exit(EXIT_FAILURE);
+        }
+    }
+    CHECK_INT(send_number(buses[1], TOPIC_EVENTS_SESSION, (struct bus_key){1, 0}, 1), 0);
+    for (int i = 0; i < 5; i++) {
+        close_bus(buses[i]);
+    }
+    end();
+}
+
 TEST(buses_of_one_log_agree)
 {
     begin();
