@@ -16,6 +16,7 @@
 #include "auth-svc/username.h"
 #include "common/clock.h"
 #include "common/pb.h"
+#include "common/text.h"
 
 #include <string.h>
 
@@ -97,7 +98,7 @@ static int check_sign_up(struct rpc_request *rq, const Chat__SignUpRequest *requ
     check_field(rq, "password", auth_rules_check_password, request->password);
     check_field(rq, "email", auth_rules_check_email, request->email);
     check_field(rq, "nickname", auth_rules_check_nickname, request->nickname);
-    check_field(rq, "avatar", auth_rules_check_avatar, request->avatar);
+    check_field(rq, "avatar", text_check_url, request->avatar);
     check_field(rq, "device", auth_rules_check_device, request->device);
     return rq->error_count > 0 ? ERR_INVALID : 0;
 }
