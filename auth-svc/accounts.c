@@ -16,6 +16,7 @@
 #include "auth-svc/username.h"
 #include "common/clock.h"
 #include "common/pb.h"
+#include "common/text.h"
 
 #include <string.h>
 
@@ -97,7 +98,7 @@ static int check_sign_up(struct rpc_request *rq, const Chat__SignUpRequest *requ
     check_field(rq, "password", auth_rules_check_password, request->password);
     check_field(rq, "email", auth_rules_check_email, request->email);
     check_field(rq, "nickname", auth_rules_check_nickname, request->nickname);
-    check_field(rq, "avatar", auth_rules_check_avatar, request->avatar);
+    check_field(rq, "avatar", text_check_url, request->avatar);
     check_field(rq, "device", auth_rules_check_device, request->device);
     return rq->error_count > 0 ? ERR_INVALID : 0;
 }
@@ -169,16 +170,18 @@ static int end_oldest(struct rpc_request *rq, struct db *db, uint64_t user_id)
 }
 
 /* With the user's row locked, so that a change of password either is seen here or ends the session
- * made here. */
+ * made here. ERR_CONFLICT: the hash is another than the one that was checked. */
 static int login_in_transaction(struct db *db, void *arg)
 {
     struct login *l = arg;
     struct auth_store_user now;
     int rc = auth_store_find_user(db, l->rq->arena, l->user->id, AUTH_STORE_LOCK, &now);
 
-    if (rc == ERR_NOT_FOUND ||
-        (rc == 0 && strcmp(now.password_hash, l->user->password_hash) != 0)) {
+    if (rc == ERR_NOT_FOUND) {
         return ERR_BAD_CREDENTIALS;
+    }
+    if (rc == 0 && strcmp(now.password_hash, l->user->password_hash) != 0) {
+        return ERR_CONFLICT;
     }
     if (rc == 0 && l->new_hash != NULL) {
         rc = auth_store_update_password(db, now.id, l->new_hash);
@@ -236,11 +239,19 @@ static void settle_attempt(struct rpc_request *rq, const char *account, int rc)
 {
     const struct auth_state *state = rq->worker;
 
-    if (rc == 0) {
-        auth_attempts_forget_all(state->attempts, account, rq->caller.address);
-    } else if (rc != ERR_BAD_CREDENTIALS) {
-        auth_attempts_return_one(state->attempts, account, rq->caller.address);
-    }
+    auth_attempts_end(state->attempts, account, rq->caller.address,
+                      rc == 0                     ? AUTH_ATTEMPTS_RIGHT
+                      : rc == ERR_BAD_CREDENTIALS ? AUTH_ATTEMPTS_WRONG
+                                                  : AUTH_ATTEMPTS_UNCHECKED);
+}
+
+/* Checks the password against today's hash, then begins the session. */
+static int try_login(struct rpc_request *rq, const Chat__LoginRequest *request, const char *key,
+                     struct auth_store_user *user_out, struct auth_store_session *session_out)
+{
+    int rc = check_login(rq, key, request->password, user_out);
+
+    return rc == 0 ? begin_session(rq, request, user_out, session_out) : rc;
 }
 
 int auth_accounts_login(struct rpc_request *rq, const void *in, void *out)
@@ -261,12 +272,15 @@ int auth_accounts_login(struct rpc_request *rq, const void *in, void *out)
     const char *key =
         auth_username_make_key(rq->arena, request->username.data, request->username.len, &reason);
     const char *account = key != NULL ? key : ""; /* impossible names are counted as one */
-    if (!auth_attempts_take_one(state->attempts, account, rq->caller.address, &wait_ms)) {
+    if (!auth_attempts_begin(state->attempts, account, rq->caller.address, &wait_ms)) {
         return refuse_for(rq, wait_ms);
     }
-    int rc = check_login(rq, key, request->password, &user);
-    if (rc == 0) {
-        rc = begin_session(rq, request, &user, &session);
+    int rc = try_login(rq, request, key, &user, &session);
+    if (rc == ERR_CONFLICT) { /* changed, or made anew by another login: the new hash decides */
+        rc = try_login(rq, request, key, &user, &session);
+    }
+    if (rc == ERR_CONFLICT) {
+        rc = ERR_UNAVAILABLE;
     }
     settle_attempt(rq, account, rc);
     if (rc == ERR_BAD_CREDENTIALS) {
@@ -292,7 +306,7 @@ static int change_in_transaction(struct db *db, void *arg)
     int rc = auth_store_find_user(db, rq->arena, c->user->id, AUTH_STORE_LOCK, &now);
 
     if (rc == 0 && strcmp(now.password_hash, c->user->password_hash) != 0) {
-        return ERR_BAD_CREDENTIALS; /* changed by another since */
+        return ERR_CONFLICT;
     }
     if (rc == 0) {
         rc = auth_store_update_password(db, now.id, c->new_hash);
@@ -308,8 +322,19 @@ static int change_in_transaction(struct db *db, void *arg)
     return rc;
 }
 
-static int change_password(struct rpc_request *rq, const Chat__ChangePasswordRequest *request,
-                           const struct auth_store_user *user)
+static int find_caller(struct rpc_request *rq, struct auth_store_user *user_out)
+{
+    int rc = auth_store_find_user(rq->db, rq->arena, rq->caller.user_id, AUTH_STORE_READ, user_out);
+
+    if (rc == ERR_NOT_FOUND) {
+        return rpc_fail(rq, ERR_UNAUTHENTICATED, "this account is gone");
+    }
+    return auth_store_settle_error(rc);
+}
+
+/* ERR_CONFLICT: the hash is another than the user's here. */
+static int try_change(struct rpc_request *rq, const Chat__ChangePasswordRequest *request,
+                      const struct auth_store_user *user)
 {
     char hash[AUTH_PASSWORD_HASH_SIZE];
     struct change c = {.rq = rq, .user = user, .new_hash = hash};
@@ -320,6 +345,18 @@ static int change_password(struct rpc_request *rq, const Chat__ChangePasswordReq
     }
     int rc = auth_password_make_hash(request->new_password.data, request->new_password.len, hash);
     return rc == 0 ? auth_store_transact(rq->db, change_in_transaction, &c) : rc;
+}
+
+static int change_password(struct rpc_request *rq, const Chat__ChangePasswordRequest *request,
+                           struct auth_store_user *user)
+{
+    int rc = try_change(rq, request, user);
+
+    if (rc == ERR_CONFLICT) { /* changed, or made anew by a login: the new hash decides */
+        rc = find_caller(rq, user);
+        rc = rc == 0 ? try_change(rq, request, user) : rc;
+    }
+    return rc == ERR_CONFLICT ? ERR_UNAVAILABLE : rc;
 }
 
 /* Guesses at the old password count as failed logins: a stolen access token is no way around. */
@@ -339,12 +376,11 @@ int auth_accounts_change_password(struct rpc_request *rq, const void *in, void *
     if (rq->error_count > 0) {
         return ERR_INVALID;
     }
-    int rc = auth_store_find_user(rq->db, rq->arena, rq->caller.user_id, AUTH_STORE_READ, &user);
+    int rc = find_caller(rq, &user);
     if (rc != 0) {
-        return rc == ERR_NOT_FOUND ? rpc_fail(rq, ERR_UNAUTHENTICATED, "this account is gone")
-                                   : auth_store_settle_error(rc);
+        return rc;
     }
-    if (!auth_attempts_take_one(state->attempts, user.username_key, rq->caller.address, &wait_ms)) {
+    if (!auth_attempts_begin(state->attempts, user.username_key, rq->caller.address, &wait_ms)) {
         return refuse_for(rq, wait_ms);
     }
     rc = change_password(rq, request, &user);

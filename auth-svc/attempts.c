@@ -2,7 +2,7 @@
 /*
  * A table of fixed size: sets of eight places, the set chosen by a keyed hash of account and
  * address (map_hash_bytes, so nobody can aim at a set). A place keeps the times of the last five
- * failures, which makes the window slide exactly.
+ * failures, which makes the window slide exactly, and how many attempts are under way.
  */
 #include "auth-svc/attempts.h"
 
@@ -20,6 +20,7 @@ enum { WAYS = 8, PLACES = 16384 };
 struct place {
     uint64_t a, b;                         /* 0, 0: free */
     int64_t failed_ms[AUTH_ATTEMPTS_MOST]; /* oldest first; 0: none */
+    size_t under_way;
 };
 
 struct auth_attempts {
@@ -100,29 +101,45 @@ static struct place *find(struct auth_attempts *attempts, uint64_t a, uint64_t b
     return NULL;
 }
 
-/* The place with the fewest recent failures of the set, made the key's. */
+/* The key's place; if it has none, the one of its set with the least to lose, made the key's. */
 static struct place *claim(struct auth_attempts *attempts, uint64_t a, uint64_t b, int64_t now_ms)
 {
+    struct place *known = find(attempts, a, b);
     struct place *set = &attempts->places[(b & (attempts->sets - 1)) * WAYS];
     struct place *best = NULL;
-    size_t best_recent = 0;
+    size_t best_held = 0;
 
+    if (known != NULL) {
+        return known;
+    }
     for (size_t i = 0; i < WAYS; i++) {
-        size_t recent = count_recent(&set[i], now_ms);
-        if (best == NULL || recent < best_recent) {
+        size_t held = count_recent(&set[i], now_ms) + set[i].under_way;
+        if (best == NULL || held < best_held) {
             best = &set[i];
-            best_recent = recent;
+            best_held = held;
         }
     }
-    if (best_recent > 0) {
+    if (best_held > 0) {
         metric_inc(attempts->forgotten);
     }
     *best = (struct place){.a = a, .b = b};
     return best;
 }
 
-bool auth_attempts_take_one(struct auth_attempts *attempts, const char *account,
-                            const char *address, int64_t *wait_ms_out)
+/* How long until one more may be allowed; 0: it is now. */
+static int64_t wait_for(const struct place *place, int64_t now_ms)
+{
+    size_t failed = count_recent(place, now_ms);
+
+    if (failed == 0 || failed + place->under_way < AUTH_ATTEMPTS_MOST) {
+        return 0;
+    }
+    /* Those under way end soon, for better or worse. */
+    return failed < AUTH_ATTEMPTS_MOST ? 1 : place->failed_ms[0] + AUTH_ATTEMPTS_WINDOW_MS - now_ms;
+}
+
+bool auth_attempts_begin(struct auth_attempts *attempts, const char *account, const char *address,
+                         int64_t *wait_ms_out)
 {
     uint64_t a, b;
     int64_t now_ms = clock_mono_ms() + 1; /* never 0 */
@@ -132,30 +149,29 @@ bool auth_attempts_take_one(struct auth_attempts *attempts, const char *account,
     }
     hash(account, address, &a, &b);
     pthread_mutex_lock(&attempts->lock);
-    struct place *place = find(attempts, a, b);
-    if (place == NULL) {
-        place = claim(attempts, a, b, now_ms);
-    }
-    int64_t oldest_ms = place->failed_ms[0];
-    bool allowed = !is_recent(oldest_ms, now_ms);
-    if (allowed) {
-        memmove(&place->failed_ms[0], &place->failed_ms[1],
-                (AUTH_ATTEMPTS_MOST - 1) * sizeof(place->failed_ms[0]));
-        place->failed_ms[AUTH_ATTEMPTS_MOST - 1] = now_ms;
-    } else {
-        *wait_ms_out = oldest_ms + AUTH_ATTEMPTS_WINDOW_MS - now_ms;
-    }
+    struct place *place = claim(attempts, a, b, now_ms);
+    int64_t wait_ms = wait_for(place, now_ms);
+    place->under_way += wait_ms == 0;
     pthread_mutex_unlock(&attempts->lock);
-    if (!allowed) {
+    if (wait_ms > 0) {
         metric_inc(attempts->refused);
+        *wait_ms_out = wait_ms;
     }
-    return allowed;
+    return wait_ms == 0;
 }
 
-static void give_back(struct auth_attempts *attempts, const char *account, const char *address,
-                      bool all)
+static void add_failure(struct place *place, int64_t now_ms)
+{
+    memmove(&place->failed_ms[0], &place->failed_ms[1],
+            (AUTH_ATTEMPTS_MOST - 1) * sizeof(place->failed_ms[0]));
+    place->failed_ms[AUTH_ATTEMPTS_MOST - 1] = now_ms;
+}
+
+void auth_attempts_end(struct auth_attempts *attempts, const char *account, const char *address,
+                       enum auth_attempts_end how)
 {
     uint64_t a, b;
+    int64_t now_ms = clock_mono_ms() + 1; /* never 0 */
 
     if (attempts == NULL) {
         return;
@@ -163,24 +179,13 @@ static void give_back(struct auth_attempts *attempts, const char *account, const
     hash(account, address, &a, &b);
     pthread_mutex_lock(&attempts->lock);
     struct place *place = find(attempts, a, b);
-    if (place != NULL && all) {
-        *place = (struct place){0};
-    } else if (place != NULL) {
-        memmove(&place->failed_ms[1], &place->failed_ms[0],
-                (AUTH_ATTEMPTS_MOST - 1) * sizeof(place->failed_ms[0]));
-        place->failed_ms[0] = 0;
+    if (place != NULL) {
+        place->under_way -= place->under_way > 0; /* 0: forgotten meanwhile, and made anew */
+    }
+    if (how == AUTH_ATTEMPTS_WRONG) {
+        add_failure(claim(attempts, a, b, now_ms), now_ms);
+    } else if (how == AUTH_ATTEMPTS_RIGHT && place != NULL) {
+        memset(place->failed_ms, 0, sizeof(place->failed_ms));
     }
     pthread_mutex_unlock(&attempts->lock);
-}
-
-void auth_attempts_forget_all(struct auth_attempts *attempts, const char *account,
-                              const char *address)
-{
-    give_back(attempts, account, address, true);
-}
-
-void auth_attempts_return_one(struct auth_attempts *attempts, const char *account,
-                              const char *address)
-{
-    give_back(attempts, account, address, false);
 }

@@ -15,21 +15,25 @@
 
 struct auth_attempts;
 
-/* places: how many accounts-with-addresses are remembered (56 bytes each), rounded up to a power
+/* places: how many accounts-with-addresses are remembered (64 bytes each), rounded up to a power
  * of two; 0: 16,384. When they are all in use the least dangerous one is forgotten. */
 struct auth_attempts *auth_attempts_new(size_t places);
 void auth_attempts_free(struct auth_attempts *attempts); /* takes NULL */
 
 /*
- * Before the password is looked at: counts an attempt as failed (so that many at once cannot pass
- * the bound together). False: there were too many, refuse; wait_ms_out is how long until one is
- * allowed. attempts NULL: always true.
+ * Before the password is looked at. False: refuse; wait_ms_out is how long until an attempt may be
+ * allowed. Attempts under way count beside the failed ones once one has failed, so that many at
+ * once cannot pass the bound together; as long as none has, right ones at once are all let in.
+ * attempts NULL: always true.
  */
-bool auth_attempts_take_one(struct auth_attempts *attempts, const char *account,
-                            const char *address, int64_t *wait_ms_out);
-/* It was no failure: the password was right (forgets all failures)… */
-void auth_attempts_forget_all(struct auth_attempts *attempts, const char *account,
-                              const char *address);
-/* …or it could not be checked (takes the newest back). */
-void auth_attempts_return_one(struct auth_attempts *attempts, const char *account,
-                              const char *address);
+bool auth_attempts_begin(struct auth_attempts *attempts, const char *account, const char *address,
+                         int64_t *wait_ms_out);
+
+enum auth_attempts_end {
+    AUTH_ATTEMPTS_RIGHT,     /* forgets all failures */
+    AUTH_ATTEMPTS_WRONG,     /* one more failure */
+    AUTH_ATTEMPTS_UNCHECKED, /* as if it had not been */
+};
+/* Once after every begin that was true, with the same account and address. */
+void auth_attempts_end(struct auth_attempts *attempts, const char *account, const char *address,
+                       enum auth_attempts_end how);

@@ -5,6 +5,7 @@
  */
 #include "auth-svc/password.h"
 
+#include "auth-svc/rules.h"
 #include "common/err.h"
 
 #include <assert.h>
@@ -28,18 +29,21 @@ int auth_password_make_hash(const void *password, size_t n, char hash_out[AUTH_P
                : ERR_UNAVAILABLE;
 }
 
+/* Of 32 random bytes that nobody kept; with the parameters above (a test compares them). */
+static const char nobody[] = "$argon2id$v=19$m=19456,t=2,p=1$"
+                             "2FtoTWlGyEq4GDwecAfVAw$"
+                             "Zl5H20NeSvz3w5HTeZJuKY0siY8aDx3et+7OvlOogv4";
+
 bool auth_password_is_right(const char *hash, const void *password, size_t n)
 {
-    /* Of 32 random bytes that nobody kept; with the parameters above (a test compares them). */
-    static const char nobody[] = "$argon2id$v=19$m=19456,t=2,p=1$"
-                                 "2FtoTWlGyEq4GDwecAfVAw$"
-                                 "Zl5H20NeSvz3w5HTeZJuKY0siY8aDx3et+7OvlOogv4";
+    bool possible = hash != NULL && n <= AUTH_RULES_PASSWORD_MAX;
+    bool right = crypto_pwhash_str_verify(possible ? hash : nobody, possible ? password : "",
+                                          possible ? n : 0) == 0;
 
-    bool right = crypto_pwhash_str_verify(hash != NULL ? hash : nobody, password, n) == 0;
-    return right && hash != NULL;
+    return right && possible;
 }
 
 bool auth_password_needs_rehash(const char *hash)
 {
-    return crypto_pwhash_str_needs_rehash(hash, PASSES, MEMORY_BYTES) != 0;
+    return crypto_pwhash_str_needs_rehash(hash != NULL ? hash : nobody, PASSES, MEMORY_BYTES) != 0;
 }

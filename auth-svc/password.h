@@ -16,9 +16,11 @@ int auth_password_init(void) __attribute__((warn_unused_result));
 int auth_password_make_hash(const void *password, size_t n, char hash_out[AUTH_PASSWORD_HASH_SIZE])
     __attribute__((warn_unused_result));
 /*
- * Does the password belong to the hash? hash NULL: false, after as long as a real one takes, so
- * that the time doesn't tell whether a user is known. Hashes with other parameters are good too.
+ * Does the password belong to the hash? hash NULL, or a password longer than any may be: false,
+ * after as long as a real one takes, so that the time doesn't tell whether a user is known. Hashes
+ * with other parameters are good too.
  */
 bool auth_password_is_right(const char *hash, const void *password, size_t n);
-/* Made with other parameters than today's: make it anew at the next login. */
+/* Made with other parameters than today's: make it anew at the next login. hash NULL: asks of the
+ * one that stands in for unknown users. */
 bool auth_password_needs_rehash(const char *hash);

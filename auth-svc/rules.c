@@ -5,6 +5,7 @@
 #include "auth-svc/rules.h"
 
 #include "auth-svc/text.h"
+#include "common/text.h"
 
 #include <ctype.h>
 #include <string.h>
@@ -12,7 +13,6 @@
 enum {
     NICKNAME_CHARACTERS = 64,
     BIO_CHARACTERS = 500,
-    AVATAR_BYTES = 512,
     EMAIL_BYTES = 254,
     EMAIL_LOCAL_BYTES = 64,
     LABEL_BYTES = 63,
@@ -32,8 +32,8 @@ const char *auth_rules_check_nickname(const void *text, size_t n)
     if (n > (size_t)NICKNAME_CHARACTERS * 4) {
         return "must have at most 64 characters";
     }
-    if (!auth_text_count_characters(AUTH_TEXT_LINE, text, n, &characters)) {
-        return "must be one line of UTF-8 without control characters";
+    if (!text_is_valid(text, n, TEXT_NAME, &characters)) {
+        return "must be one line of UTF-8 without control and invisible characters";
     }
     return characters > NICKNAME_CHARACTERS ? "must have at most 64 characters" : NULL;
 }
@@ -49,50 +49,6 @@ const char *auth_rules_check_bio(const void *text, size_t n)
         return "must be UTF-8 without control characters";
     }
     return characters > BIO_CHARACTERS ? "must have at most 500 characters" : NULL;
-}
-
-static bool begins_with(const char *text, size_t n, const char *with)
-{
-    size_t len = strlen(with);
-
-    return n >= len && strncasecmp(text, with, len) == 0;
-}
-
-/* A scheme with a host behind it, or a path; "//host" would be another site. */
-static bool is_http_or_path(const char *text, size_t n)
-{
-    size_t scheme = begins_with(text, n, "https://")  ? strlen("https://")
-                    : begins_with(text, n, "http://") ? strlen("http://")
-                                                      : 0;
-
-    if (scheme > 0) {
-        return n > scheme && (isalnum((unsigned char)text[scheme]) || text[scheme] == '[' ||
-                              (unsigned char)text[scheme] >= 0x80);
-    }
-    return text[0] == '/' && (n == 1 || text[1] != '/');
-}
-
-const char *auth_rules_check_avatar(const void *text, size_t n)
-{
-    size_t characters;
-
-    if (n == 0) {
-        return NULL;
-    }
-    if (n > AVATAR_BYTES) {
-        return "must have at most 512 bytes";
-    }
-    if (!auth_text_count_characters(AUTH_TEXT_NAME, text, n, &characters) ||
-        !is_http_or_path(text, n)) {
-        return "must be an http or https URL, or a path that begins with /";
-    }
-    for (size_t i = 0; i < n; i++) {
-        if (strchr("\"<>\\^`{|}", ((const char *)text)[i]) !=
-            NULL) { /* RFC 3986 has none of them */
-            return "must be a URL: it holds a character that has to be percent-encoded";
-        }
-    }
-    return NULL;
 }
 
 static bool is_mail_character(unsigned char c)
@@ -146,12 +102,10 @@ const char *auth_rules_check_email(const void *text, size_t n)
 
 const char *auth_rules_check_device(const void *text, size_t n)
 {
-    size_t characters;
-
     if (n > AUTH_RULES_DEVICE_MAX) {
         return "must have at most 200 bytes";
     }
-    return auth_text_count_characters(AUTH_TEXT_LINE, text, n, &characters)
+    return text_is_valid(text, n, TEXT_NAME, NULL)
                ? NULL
-               : "must be one line of UTF-8 without control characters";
+               : "must be one line of UTF-8 without control and invisible characters";
 }

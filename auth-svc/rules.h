@@ -14,9 +14,6 @@
 const char *auth_rules_check_password(const void *text, size_t n); /* 8 to 128 bytes */
 const char *auth_rules_check_nickname(const void *text, size_t n); /* 0 to 64 characters */
 const char *auth_rules_check_bio(const void *text, size_t n);      /* 0 to 500 characters */
-/* Empty, or at most 512 bytes: an http or https URL, or a path on this site. Other schemes
- * (javascript:, data:) are refused, because pages put this into their markup. */
-const char *auth_rules_check_avatar(const void *text, size_t n);
 /* Empty, or the addr-spec that browsers accept (HTML, "valid e-mail address"), at most 254 bytes
  * (RFC 5321 4.5.3.1.3), letters of any script. Whether mail arrives is not asked. */
 const char *auth_rules_check_email(const void *text, size_t n);

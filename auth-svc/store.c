@@ -192,7 +192,7 @@ int auth_store_find_users(struct db *db, struct arena *arena, const uint64_t *id
         list[i] = DB_I(ids[i]);
     }
     int rc = db_query_in(db, arena, "SELECT " USER_COLUMNS " FROM user WHERE id IN (%s)", NULL, 0,
-                         list, n, 1, NULL, 0, &rows);
+                         list, n, NULL, 0, &rows);
     if (rc == 0) {
         read_users(arena, &rows, users_out);
     }

@@ -4,6 +4,8 @@
  */
 #include "auth-svc/text.h"
 
+#include "common/text.h"
+
 #include <string.h>
 #include <utf8proc.h>
 
@@ -63,7 +65,7 @@ bool auth_text_count_characters(enum auth_text_kind kind, const void *text, size
 
 const char *auth_text_clean_line(struct arena *arena, const char *text, size_t most)
 {
-    size_t n = strlen(text), characters;
+    size_t n = strlen(text);
 
     if (n > most) {
         n = most;
@@ -71,7 +73,5 @@ const char *auth_text_clean_line(struct arena *arena, const char *text, size_t m
             n--;
         }
     }
-    return auth_text_count_characters(AUTH_TEXT_LINE, text, n, &characters)
-               ? arena_strndup(arena, text, n)
-               : "";
+    return text_is_valid(text, n, TEXT_NAME, NULL) ? arena_strndup(arena, text, n) : "";
 }

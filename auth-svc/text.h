@@ -12,8 +12,7 @@
 
 enum auth_text_kind {
     AUTH_TEXT_NAME,  /* assigned characters only; no spaces, no invisible characters but joiners */
-    AUTH_TEXT_LINE,  /* one line: spaces are good */
-    AUTH_TEXT_LINES, /* line feeds and tabs too */
+    AUTH_TEXT_LINES, /* spaces, line feeds and tabs too */
 };
 
 /* Counts the characters (code points). False: not UTF-8 (RFC 3629), or a character that this kind

@@ -8,7 +8,6 @@
 #include "auth-svc/events.h"
 #include "auth-svc/replies.h"
 #include "auth-svc/rules.h"
-#include "auth-svc/text.h"
 #include "common/clock.h"
 #include "common/pb.h"
 #include "common/text.h"
@@ -111,7 +110,7 @@ static int read_list_request(struct rpc_request *rq, const Chat__ListUsersReques
                   : request->limit > LIMIT_MOST ? LIMIT_MOST
                                                 : (size_t)request->limit;
     if (request->q.len > (size_t)Q_CHARACTERS * 4 ||
-        !auth_text_count_characters(AUTH_TEXT_LINE, request->q.data, request->q.len, &characters) ||
+        !text_is_valid(request->q.data, request->q.len, TEXT_NO_CONTROLS, &characters) ||
         characters > Q_CHARACTERS) {
         return rpc_fail(rq, ERR_BAD_QUERY, "q must be at most 64 characters of one line");
     }
@@ -267,8 +266,7 @@ int auth_users_update(struct rpc_request *rq, const void *in, void *out)
     }
     check_field(rq, request->nickname_given_case != 0, "nickname", auth_rules_check_nickname,
                 request->nickname);
-    check_field(rq, request->avatar_given_case != 0, "avatar", auth_rules_check_avatar,
-                request->avatar);
+    check_field(rq, request->avatar_given_case != 0, "avatar", text_check_url, request->avatar);
     check_field(rq, request->bio_given_case != 0, "bio", auth_rules_check_bio, request->bio);
     check_field(rq, request->email_given_case != 0, "email", auth_rules_check_email,
                 request->email);

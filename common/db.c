@@ -24,7 +24,7 @@
 
 enum {
     ROWS_MOST = 256,    /* of one INSERT; the sizes are its quarters */
-    LIST_MOST = 1024,   /* entries of one IN list */
+    LIST_MOST = 1024,   /* entries of one list of keys */
     PARAMS_MOST = 32766 /* SQLite's limit unless built with a higher one; MySQL: 65535 */
 };
 
@@ -170,16 +170,15 @@ const char *db_log_sql(const char *sql)
 
 /* ---- Many rows, many keys ---- */
 
-/* "?" or "(?,?)", `count` times, with commas. */
-static void add_marks(struct buf *text, size_t entries, size_t width, bool parentheses)
+/* "(?,?)" so many times, with commas. */
+static void add_marks(struct buf *text, size_t entries, size_t width)
 {
     for (size_t i = 0; i < entries; i++) {
-        buf_add_str(text, i > 0 ? "," : "");
-        buf_add_str(text, parentheses ? "(?" : "?");
+        buf_add_str(text, i > 0 ? ",(?" : "(?");
         for (size_t k = 1; k < width; k++) {
             buf_add_str(text, ",?");
         }
-        buf_add_str(text, parentheses ? ")" : "");
+        buf_add_char(text, ')');
     }
 }
 
@@ -198,7 +197,7 @@ int db_insert(struct db *db, const char *head, size_t columns, const struct db_v
         buf_clear(&text);
         buf_add_str(&text, head);
         buf_add_char(&text, ' ');
-        add_marks(&text, chunk, columns, true);
+        add_marks(&text, chunk, columns);
         buf_add_char(&text, ' ');
         buf_add_str(&text, tail != NULL ? tail : "");
         for (; rows >= chunk && rc == 0; rows -= chunk) {
@@ -210,19 +209,27 @@ int db_insert(struct db *db, const char *head, size_t columns, const struct db_v
     return rc;
 }
 
-/* The statement with its list of marks. SQLite knows lists of tuples only as a query, and uses an
- * index for one only when it is a plain SELECT: a bare VALUES would scan the table. */
-static void add_list(const struct db *db, struct buf *text, const char *sql, size_t entries,
-                     size_t tuple)
+/* Lengths of lists are rounded up, so that few texts have to be prepared. */
+static size_t round_up(size_t n)
+{
+    size_t rounded = 1;
+
+    assert(n <= LIST_MOST);
+    while (rounded < n) {
+        rounded *= 2;
+    }
+    return rounded;
+}
+
+static void add_list(struct buf *text, const char *sql, size_t entries)
 {
     const char *hole = strstr(sql, "%s");
 
     assert(hole != NULL && strstr(hole + 2, "%s") == NULL);
     buf_add(text, sql, (size_t)(hole - sql));
-    bool query = tuple > 1 && db_is_sqlite(db);
-    buf_add_str(text, query ? "SELECT * FROM (VALUES " : "");
-    add_marks(text, entries, tuple, tuple > 1);
-    buf_add_str(text, query ? ")" : "");
+    for (size_t i = 0; i < entries; i++) {
+        buf_add_str(text, i > 0 ? ",?" : "?");
+    }
     buf_add_str(text, hole + 2);
 }
 
@@ -235,32 +242,84 @@ static void copy_values(struct db_value **at, const struct db_value *from, size_
 }
 
 int db_query_in(struct db *db, struct arena *arena, const char *sql, const struct db_value *before,
-                size_t before_n, const struct db_value *list, size_t list_n, size_t tuple,
+                size_t before_n, const struct db_value *list, size_t list_n,
                 const struct db_value *after, size_t after_n, struct db_rows *rows_out)
 {
     struct buf text;
-    size_t entries = 1;
 
-    assert(tuple > 0 && list_n % tuple == 0 && list_n / tuple <= LIST_MOST);
     if (list_n == 0) {
         *rows_out = (struct db_rows){0};
         return 0;
     }
-    while (entries * tuple < list_n) {
-        entries *= 2;
-    }
-    size_t n = before_n + entries * tuple + after_n;
+    size_t entries = round_up(list_n);
+    size_t n = before_n + entries + after_n;
     struct db_value *params = arena_alloc(arena, n * sizeof(*params));
     struct db_value *at = params;
     copy_values(&at, before, before_n);
     copy_values(&at, list, list_n);
-    for (size_t i = list_n / tuple; i < entries; i++) {
-        copy_values(&at, list + list_n - tuple, tuple);
+    for (size_t i = list_n; i < entries; i++) {
+        copy_values(&at, &list[list_n - 1], 1);
     }
     copy_values(&at, after, after_n);
     buf_init(&text);
-    add_list(db, &text, sql, entries, tuple);
+    add_list(&text, sql, entries);
     int rc = db_query(db, arena, text.data, params, n, rows_out);
+    buf_done(&text);
+    return rc;
+}
+
+/* MySQL has to be told the types of what stands in no table; ASCII, so that the column's own
+ * collation decides and its index can be used. */
+static void add_mysql_keys(struct buf *text, const struct db_lookup *what, size_t entries)
+{
+    for (size_t i = 0; i < entries; i++) {
+        buf_add_str(text, i > 0 ? " UNION ALL SELECT " : "SELECT ");
+        for (size_t k = 0; k < what->width; k++) {
+            bool is_text = what->text_last && k + 1 == what->width;
+            buf_add_str(text, k > 0 ? ", " : "");
+            buf_add_str(text,
+                        is_text ? "CAST(? AS CHAR(64) CHARACTER SET ascii)" : "CAST(? AS SIGNED)");
+        }
+    }
+}
+
+/* The keys are a common table expression, joined first. */
+static void add_lookup(struct buf *text, const struct db_lookup *what, size_t entries, bool sqlite)
+{
+    static const char *const names[] = {"c1", "c1, c2", "c1, c2, c3", "c1, c2, c3, c4"};
+
+    buf_printf(text, "WITH k (%s) AS (", names[what->width - 1]);
+    if (sqlite) {
+        buf_add_str(text, "VALUES ");
+        add_marks(text, entries, what->width);
+    } else {
+        add_mysql_keys(text, what, entries);
+    }
+    /* Each in its own words: k first, then the table. */
+    buf_printf(text, ") SELECT %s %s FROM k %s %s ON %s", sqlite ? "" : "STRAIGHT_JOIN",
+               what->columns, sqlite ? "CROSS JOIN" : "JOIN", what->table, what->on);
+}
+
+int db_query_keys(struct db *db, struct arena *arena, const struct db_lookup *what,
+                  const struct db_value *values, size_t n, struct db_rows *rows_out)
+{
+    struct buf text;
+
+    assert(what->width >= 1 && what->width <= 4);
+    if (n == 0) {
+        *rows_out = (struct db_rows){0};
+        return 0;
+    }
+    size_t entries = round_up(n);
+    struct db_value *params = arena_array(arena, entries * what->width, sizeof(*params));
+    memcpy(params, values, n * what->width * sizeof(*params));
+    for (size_t i = n * what->width; i < entries * what->width; i++) { /* these match nothing */
+        bool is_text = what->text_last && i % what->width + 1 == what->width;
+        params[i] = is_text ? DB_B("", 0) : DB_I(-1);
+    }
+    buf_init(&text);
+    add_lookup(&text, what, entries, db_is_sqlite(db));
+    int rc = db_query(db, arena, text.data, params, entries * what->width, rows_out);
     buf_done(&text);
     return rc;
 }

@@ -65,7 +65,7 @@ static int take_creation(struct rpc_request *rq, const Chat__CreateGroupRequest 
                 .name = take(rq, "name", in->name, group_rules_check_name),
                 .description =
                     take(rq, "description", in->description, group_rules_check_description),
-                .avatar = take(rq, "avatar", in->avatar, group_rules_check_avatar),
+                .avatar = take(rq, "avatar", in->avatar, text_check_url),
                 .is_public = in->visibility == CHAT__VISIBILITY__TYPE__PUBLIC,
             },
     };
@@ -283,7 +283,7 @@ static int take_update(struct rpc_request *rq, const Chat__UpdateGroupRequest *i
         out->description = take(rq, "description", in->description, group_rules_check_description);
     }
     if (in->avatar_given_case == CHAT__UPDATE_GROUP_REQUEST__AVATAR_GIVEN_AVATAR) {
-        out->avatar = take(rq, "avatar", in->avatar, group_rules_check_avatar);
+        out->avatar = take(rq, "avatar", in->avatar, text_check_url);
     }
     if (in->visibility_given_case == CHAT__UPDATE_GROUP_REQUEST__VISIBILITY_GIVEN_VISIBILITY &&
         take_visibility(rq, in->visibility)) {

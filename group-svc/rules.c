@@ -44,8 +44,8 @@ const char *group_rules_check_name(const void *p, size_t n)
 {
     size_t characters = 0;
 
-    if (!text_is_valid(p, n, TEXT_NO_CONTROLS, &characters)) {
-        return "must be UTF-8 without control characters";
+    if (!text_is_valid(p, n, TEXT_NAME, &characters)) {
+        return "must be one line of UTF-8 without control and invisible characters";
     }
     return characters >= 1 && characters <= GROUP_NAME_CHARACTERS ? NULL
                                                                   : "must have 1 to 100 characters";
@@ -59,15 +59,6 @@ const char *group_rules_check_description(const void *p, size_t n)
         return "must be UTF-8 without control characters";
     }
     return characters <= GROUP_DESCRIPTION_CHARACTERS ? NULL : "must have at most 1000 characters";
-}
-
-const char *group_rules_check_avatar(const void *p, size_t n)
-{
-    if (n > GROUP_AVATAR_BYTES) {
-        return "must have at most 512 bytes";
-    }
-    return text_is_valid(p, n, TEXT_NO_CONTROLS, NULL) ? NULL
-                                                       : "must be UTF-8 without control characters";
 }
 
 const char *group_rules_check_request_key(const void *p, size_t n)

@@ -27,7 +27,6 @@ enum group_action {
 #define GROUP_ID_MAX ((UINT64_C(1) << 53) - 1)
 #define GROUP_NAME_CHARACTERS 100
 #define GROUP_DESCRIPTION_CHARACTERS 1000
-#define GROUP_AVATAR_BYTES 512
 #define GROUP_QUERY_CHARACTERS 100
 
 /* role: of the one who asks, GROUP_NONE for outsiders. Returns 0; ERR_NOT_FOUND: may not even know
@@ -41,5 +40,4 @@ int group_rules_may_leave(enum group_role role);
 /* NULL: good. Otherwise why not, to be read after the field's name ("must …"). */
 const char *group_rules_check_name(const void *p, size_t n);
 const char *group_rules_check_description(const void *p, size_t n);
-const char *group_rules_check_avatar(const void *p, size_t n);
 const char *group_rules_check_request_key(const void *p, size_t n); /* 1 to 64 of ! to ~ */

@@ -409,7 +409,7 @@ int group_store_memberships(struct db *db, struct arena *arena, const uint64_t *
                           "SELECT " MEMBER_COLUMNS " FROM member m "
                           "JOIN chat_group g ON g.id = m.group_id WHERE m.user_id IN (%s) AND "
                           "m.state = 1 AND g.deleted_at = 0 ORDER BY m.user_id, m.group_id LIMIT ?",
-                          NULL, 0, list, n, 1, after, 1, &rows);
+                          NULL, 0, list, n, after, 1, &rows);
     if (err == 0) {
         read_members(&rows, arena, members_out, n_out);
     }
@@ -445,11 +445,13 @@ int group_store_check(struct db *db, struct arena *arena, struct group_member *p
         list[2 * i] = DB_I(pairs[i].group_id);
         list[2 * i + 1] = DB_I(pairs[i].user_id);
     }
-    int err = db_query_in(db, arena,
-                          "SELECT " MEMBER_COLUMNS ", g.deleted_at, g.version FROM member m "
-                          "JOIN chat_group g ON g.id = m.group_id "
-                          "WHERE (m.group_id, m.user_id) IN (%s)",
-                          NULL, 0, list, 2 * n, 2, NULL, 0, &rows);
+    const struct db_lookup what = {
+        .columns = MEMBER_COLUMNS ", g.deleted_at, g.version",
+        .table = "member m",
+        .on = "m.group_id = k.c1 AND m.user_id = k.c2 JOIN chat_group g ON g.id = m.group_id",
+        .width = 2,
+    };
+    int err = db_query_keys(db, arena, &what, list, n, &rows);
     if (err != 0) {
         return err;
     }
@@ -486,7 +488,7 @@ int group_store_public(struct db *db, struct arena *arena, const uint64_t *group
     int err = db_query_in(db, arena,
                           "SELECT id FROM chat_group WHERE id IN (%s) AND visibility = 1 AND "
                           "deleted_at = 0",
-                          NULL, 0, list, n, 1, NULL, 0, &rows);
+                          NULL, 0, list, n, NULL, 0, &rows);
     if (err != 0) {
         return err;
     }

@@ -6,7 +6,6 @@
 
 #include "common/db.h"
 #include "common/err.h"
-#include "message-svc/store_keys.h"
 #include "message-svc/store_members.h"
 #include "message-svc/store_rows.h"
 
@@ -67,7 +66,7 @@ int message_store_known(struct db *db, struct arena *arena, const struct message
         list[i * 4 + 2] = DB_I(keys[i].sender_id);
         list[i * 4 + 3] = DB_B(keys[i].client_id.p, keys[i].client_id.n);
     }
-    const struct message_store_lookup what = {
+    const struct db_lookup what = {
         .columns = MESSAGE_COLUMNS,
         .table = "message m",
         .on = "m.conv_a = k.c1 AND m.conv_b = k.c2 AND m.sender_id = k.c3 AND m.client_id = k.c4",
@@ -75,7 +74,7 @@ int message_store_known(struct db *db, struct arena *arena, const struct message
         .text_last = true,
     };
     struct db_rows rows;
-    int err = message_store_find(db, arena, &what, list, n, &rows);
+    int err = db_query_keys(db, arena, &what, list, n, &rows);
     if (err == 0) {
         message_store_read_rows(arena, &rows, out);
     }
@@ -90,14 +89,14 @@ int message_store_conversations(struct db *db, struct arena *arena, const struct
         list[i * 2] = DB_I(keys[i].a);
         list[i * 2 + 1] = DB_I(keys[i].b);
     }
-    const struct message_store_lookup what = {
+    const struct db_lookup what = {
         .columns = "c.conv_a, c.conv_b, c.last_seq, c.last_rev, c.updated_at",
         .table = "conversation c",
         .on = "c.conv_a = k.c1 AND c.conv_b = k.c2",
         .width = 2,
     };
     struct db_rows rows;
-    int err = message_store_find(db, arena, &what, list, n, &rows);
+    int err = db_query_keys(db, arena, &what, list, n, &rows);
     if (err != 0) {
         return err;
     }
@@ -123,7 +122,7 @@ int message_store_places(struct db *db, struct arena *arena, const uint64_t *ids
     }
     struct db_rows rows;
     int err = db_query_in(db, arena, "SELECT id, conv_a, conv_b, seq FROM message WHERE id IN (%s)",
-                          NULL, 0, list, n, 1, NULL, 0, &rows);
+                          NULL, 0, list, n, NULL, 0, &rows);
     if (err != 0) {
         return err;
     }

@@ -5,7 +5,6 @@
 #include "message-svc/store_rows.h"
 
 #include "common/db.h"
-#include "message-svc/store_keys.h"
 
 static uint64_t number(const struct db_value *v)
 {
@@ -74,14 +73,14 @@ int message_store_at(struct db *db, struct arena *arena, const struct message_pl
         list[i * 3 + 1] = DB_I(places[i].conv.b);
         list[i * 3 + 2] = DB_I(places[i].seq);
     }
-    const struct message_store_lookup what = {
+    const struct db_lookup what = {
         .columns = MESSAGE_COLUMNS,
         .table = "message m",
         .on = "m.conv_a = k.c1 AND m.conv_b = k.c2 AND m.seq = k.c3",
         .width = 3,
     };
     struct db_rows rows;
-    int err = message_store_find(db, arena, &what, list, n, &rows);
+    int err = db_query_keys(db, arena, &what, list, n, &rows);
     if (err == 0) {
         message_store_read_rows(arena, &rows, out);
     }

@@ -6,7 +6,6 @@
 #include "message-svc/store_members.h"
 
 #include "common/db.h"
-#include "message-svc/store_keys.h"
 
 #include <string.h>
 
@@ -23,7 +22,7 @@ int message_store_members(struct db *db, struct arena *arena, const struct messa
         list[i * 2] = DB_I(keys[i].group_id);
         list[i * 2 + 1] = DB_I(keys[i].user_id);
     }
-    const struct message_store_lookup what = {
+    const struct db_lookup what = {
         .columns = "m.group_id, m.user_id, m.role, m.state, m.muted_until, m.joined_at, "
                    "m.from_seq, m.version",
         .table = "member m",
@@ -31,7 +30,7 @@ int message_store_members(struct db *db, struct arena *arena, const struct messa
         .width = 2,
     };
     struct db_rows rows;
-    int err = message_store_find(db, arena, &what, list, n, &rows);
+    int err = db_query_keys(db, arena, &what, list, n, &rows);
     if (err != 0) {
         return err;
     }
@@ -64,7 +63,7 @@ int message_store_groups(struct db *db, struct arena *arena, const uint64_t *ids
     int err = db_query_in(
         db, arena,
         "SELECT group_id, visibility, deleted, version FROM group_copy WHERE group_id IN (%s)",
-        NULL, 0, list, n, 1, NULL, 0, &rows);
+        NULL, 0, list, n, NULL, 0, &rows);
     if (err != 0) {
         return err;
     }

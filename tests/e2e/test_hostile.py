@@ -428,6 +428,7 @@ def test_fields_that_are_not_the_clients_to_set(http):
     assert "email" not in bob.ok("GET", f"/api/users/{alice.id}")["user"]
     for avatar in ("javascript:alert(1)", "data:text/html,x", "//evil.example", "/\\evil.example"):
         assert alice.call("PUT", f"/api/users/{alice.id}", {"avatar": avatar}).status == 422, avatar
+        assert alice.call("POST", "/api/groups", {"name": "g", "avatar": avatar}).status == 422, avatar
 
 
 def test_names_that_look_like_others(http):

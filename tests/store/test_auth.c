@@ -390,6 +390,61 @@ TEST(no_login_slips_past_a_change_of_password)
     end(c);
 }
 
+static void *race_old_login(void *arg)
+{
+    struct racer *r = arg;
+
+    r->rc = login(r->client, "alice", "old password", &r->grant);
+    return NULL;
+}
+
+/* The one that comes second finds a hash that it has not checked, of the same password. */
+TEST(logins_while_a_hash_is_made_anew_are_right)
+{
+    struct client *c = begin();
+    struct racer racers[4];
+
+    join(c, "alice");
+    state.attempts = auth_attempts_new(0);
+    for (int round = 0; round < 5; round++) {
+        must(c->db, "UPDATE user SET password_hash = '" WEAKER "'");
+        for (int i = 0; i < 4; i++) {
+            racers[i] = (struct racer){.client = open_client()};
+        }
+        race(racers, 4, race_old_login);
+        for (int i = 0; i < 4; i++) {
+            CHECK_INT(racers[i].rc, 0);
+            close_client(racers[i].client);
+        }
+    }
+    end(c);
+}
+
+static void *race_change(void *arg)
+{
+    struct racer *r = arg;
+
+    r->rc = change(r->client, "correct horse", "battery staple");
+    return NULL;
+}
+
+/* The old password was right when it was checked, and is not any more. */
+TEST(no_change_slips_past_a_change_of_password)
+{
+    struct client *c = begin();
+    struct racer r = {.client = open_client()};
+
+    join(c, "alice");
+    r.client->user_id = c->user_id;
+    r.client->session_id = c->session_id;
+    write_while(c, &r, race_change, "UPDATE user SET password_hash = '" WEAKER "'");
+    CHECK_INT(r.rc, ERR_INVALID);
+    CHECK_STR(named(r.client), "old_password");
+    CHECK_INT(number(c->db, "SELECT COUNT(*) FROM user WHERE password_hash = '" WEAKER "'"), 1);
+    close_client(r.client);
+    end(c);
+}
+
 /* Two others have refreshed meanwhile: what was current when this one was asked is old now. */
 TEST(a_refresh_sees_what_others_did)
 {

@@ -77,7 +77,7 @@ TEST(create_refuses_bad_values)
     CHECK_INT(call(&c, ALICE, group_create, &in, &out), ERR_INVALID);
     CHECK_STR(bad_field(&c), "description");
     in.description = pb_str("two\nlines");
-    in.avatar = pb_str("\xff");
+    in.avatar = pb_str("javascript:alert(1)");
     CHECK_INT(call(&c, ALICE, group_create, &in, &out), ERR_INVALID);
     CHECK_STR(bad_field(&c), "avatar");
     in.avatar = pb_str("");

@@ -13,12 +13,23 @@ static void at_ms(int64_t ms)
     clock_freeze(1700000000000 + ms, (NOW + ms) * 1000);
 }
 
-static bool take(struct auth_attempts *a, const char *account, const char *address)
+static bool begin(struct auth_attempts *a, const char *account, const char *address)
 {
     int64_t wait_ms = -1;
-    bool allowed = auth_attempts_take_one(a, account, address, &wait_ms);
+    bool allowed = auth_attempts_begin(a, account, address, &wait_ms);
 
     CHECK(allowed ? wait_ms == -1 : wait_ms > 0 && wait_ms <= AUTH_ATTEMPTS_WINDOW_MS);
+    return allowed;
+}
+
+/* One that fails, if it is allowed. */
+static bool take(struct auth_attempts *a, const char *account, const char *address)
+{
+    bool allowed = begin(a, account, address);
+
+    if (allowed) {
+        auth_attempts_end(a, account, address, AUTH_ATTEMPTS_WRONG);
+    }
     return allowed;
 }
 
@@ -60,11 +71,11 @@ TEST(the_window_slides)
         CHECK(take(a, "alice", ""));
     }
     at_ms(59999);
-    CHECK(!auth_attempts_take_one(a, "alice", "", &wait_ms));
+    CHECK(!auth_attempts_begin(a, "alice", "", &wait_ms));
     CHECK_INT(wait_ms, 1);
     at_ms(60000); /* the first is a minute old: one more */
     CHECK(take(a, "alice", ""));
-    CHECK(!auth_attempts_take_one(a, "alice", "", &wait_ms));
+    CHECK(!auth_attempts_begin(a, "alice", "", &wait_ms));
     CHECK_INT(wait_ms, 10000);
     at_ms(70000);
     CHECK(take(a, "alice", ""));
@@ -91,32 +102,65 @@ TEST(a_right_password_forgets)
 
     at_ms(0);
     for (int round = 0; round < 3; round++) {
-        for (int i = 0; i < AUTH_ATTEMPTS_MOST; i++) {
+        for (int i = 0; i < AUTH_ATTEMPTS_MOST - 1; i++) {
             CHECK(take(a, "alice", ""));
         }
-        auth_attempts_forget_all(a, "alice", "");
+        CHECK(begin(a, "alice", ""));
+        auth_attempts_end(a, "alice", "", AUTH_ATTEMPTS_RIGHT);
     }
-    auth_attempts_forget_all(a, "nobody", "");
     auth_attempts_free(a);
 }
 
-TEST(one_is_given_back)
+TEST(unchecked_ones_do_not_count)
 {
     struct auth_attempts *a = auth_attempts_new(0);
 
     at_ms(0);
     for (int i = 0; i < 20; i++) {
-        CHECK(take(a, "alice", ""));
-        auth_attempts_return_one(a, "alice", "");
+        CHECK(begin(a, "alice", ""));
+        auth_attempts_end(a, "alice", "", AUTH_ATTEMPTS_UNCHECKED);
     }
     for (int i = 0; i < AUTH_ATTEMPTS_MOST; i++) {
         CHECK(take(a, "alice", ""));
     }
     CHECK(!take(a, "alice", ""));
-    auth_attempts_return_one(a, "alice", "");
+    auth_attempts_free(a);
+}
+
+TEST(right_ones_at_once_are_all_let_in)
+{
+    struct auth_attempts *a = auth_attempts_new(0);
+
+    at_ms(0);
+    for (int i = 0; i < 20; i++) {
+        CHECK(begin(a, "alice", ""));
+    }
+    for (int i = 0; i < 20; i++) {
+        auth_attempts_end(a, "alice", "", AUTH_ATTEMPTS_RIGHT);
+    }
     CHECK(take(a, "alice", ""));
-    CHECK(!take(a, "alice", ""));
-    auth_attempts_return_one(a, "nobody", "");
+    auth_attempts_free(a);
+}
+
+TEST(after_a_failure_those_under_way_count)
+{
+    struct auth_attempts *a = auth_attempts_new(0);
+    int64_t wait_ms = 0;
+
+    at_ms(0);
+    CHECK(take(a, "alice", ""));
+    for (int i = 0; i < AUTH_ATTEMPTS_MOST - 1; i++) {
+        CHECK(begin(a, "alice", ""));
+    }
+    CHECK(!auth_attempts_begin(a, "alice", "", &wait_ms));
+    CHECK_INT(wait_ms, 1); /* they may end well */
+    auth_attempts_end(a, "alice", "", AUTH_ATTEMPTS_UNCHECKED);
+    CHECK(begin(a, "alice", ""));
+    for (int i = 0; i < AUTH_ATTEMPTS_MOST - 1; i++) {
+        auth_attempts_end(a, "alice", "", AUTH_ATTEMPTS_WRONG);
+    }
+    CHECK(!auth_attempts_begin(a, "alice", "", &wait_ms));
+    CHECK_INT(wait_ms, AUTH_ATTEMPTS_WINDOW_MS);
     auth_attempts_free(a);
 }
 
@@ -125,8 +169,6 @@ TEST(off_allows_all)
     for (int i = 0; i < 100; i++) {
         CHECK(take(NULL, "alice", ""));
     }
-    auth_attempts_forget_all(NULL, "alice", "");
-    auth_attempts_return_one(NULL, "alice", "");
 }
 
 /* More accounts than places: nothing grows, and the account under attack stays remembered. */
@@ -158,7 +200,10 @@ static void *race(void *arg)
     int64_t wait_ms;
 
     for (int i = 0; i < 1000; i++) {
-        r->allowed += auth_attempts_take_one(r->attempts, "alice", "", &wait_ms);
+        if (auth_attempts_begin(r->attempts, "alice", "", &wait_ms)) {
+            r->allowed++;
+            auth_attempts_end(r->attempts, "alice", "", AUTH_ATTEMPTS_WRONG);
+        }
     }
     return NULL;
 }
@@ -171,6 +216,7 @@ TEST(many_at_once_do_not_pass_together)
     int allowed = 0;
 
     at_ms(0);
+    CHECK(take(a, "alice", "")); /* until one has failed they are not held back */
     for (int i = 0; i < 4; i++) {
         racers[i] = (struct racer){.attempts = a};
         pthread_create(&threads[i], NULL, race, &racers[i]);
@@ -179,6 +225,6 @@ TEST(many_at_once_do_not_pass_together)
         pthread_join(threads[i], NULL);
         allowed += racers[i].allowed;
     }
-    CHECK_INT(allowed, AUTH_ATTEMPTS_MOST);
+    CHECK_INT(allowed, AUTH_ATTEMPTS_MOST - 1);
     auth_attempts_free(a);
 }
