@@ -36,8 +36,7 @@ int commands_check(const Chat__Send *send, struct commands_problem *problem)
     return 0;
 }
 
-static int put_command(struct loop *loop, const struct commands_send *c, uint64_t id,
-                       struct bus_key key)
+static int put_command(struct loop *loop, const struct commands_send *c, uint64_t id)
 {
     struct gateway *gw = loop->gw;
     struct arena *arena = loop_arena(loop);
@@ -59,16 +58,20 @@ static int put_command(struct loop *loop, const struct commands_send *c, uint64_
     command.caller = &caller;
     command.deadline_at = clock_now_ms() + RPC_DEADLINE_MS;
     command.sender = &sender;
-    command.op_case = CHAT__COMMAND__OP_SEND;
-    Chat__Send send = *c->send;
-    command.send = &send;
+    Chat__Send send;
     char made[33];
-    if (send.client_id.len == 0) {
-        random_hex(made, 16);
-        send.client_id = pb_str(made);
+    command.op_case = c->op;
+    command.edit = (Chat__Edit *)(uintptr_t)c->what; /* the members of the union share a place */
+    if (c->op == CHAT__COMMAND__OP_SEND) {
+        send = *(const Chat__Send *)c->what;
+        command.send = &send;
+        if (send.client_id.len == 0) {
+            random_hex(made, 16);
+            send.client_id = pb_str(made);
+        }
     }
     struct bus_message message = {.topic = TOPIC_COMMANDS,
-                                  .key = key,
+                                  .key = c->key,
                                   .partition = -1,
                                   .traceparent = c->traceparent,
                                   .request_id = c->request_id};
@@ -81,18 +84,52 @@ static int put_command(struct loop *loop, const struct commands_send *c, uint64_
 int commands_send(struct loop *loop, const struct commands_send *c, calls_reply_fn fn, void *arg,
                   struct call **call_out)
 {
-    struct bus_key key = commands_key(c->caller.user_id, c->send->receiver_id, c->send->group_id);
     uint64_t id;
     struct call *call;
-    int err = calls_expect(loop, key, fn, arg, &call, &id);
+    int err = calls_expect(loop, c->key, fn, arg, &call, &id);
     if (err != 0) {
         return err;
     }
-    err = put_command(loop, c, id, key);
+    err = put_command(loop, c, id);
     if (err != 0) {
         calls_cancel(call, id);
         return err;
     }
     *call_out = call;
     return 0;
+}
+
+int commands_find(struct loop *loop, const struct rpc_caller *caller, uint64_t message_id,
+                  const char *traceparent, const char *request_id, calls_reply_fn fn, void *arg,
+                  struct call **call_out)
+{
+    Chat__GetMessageRequest request = CHAT__GET_MESSAGE_REQUEST__INIT;
+    request.id = message_id;
+    return calls_ask(loop,
+                     &(struct rpc_call){.topic = TOPIC_RPC_MESSAGE,
+                                        .method = "GetMessage",
+                                        .key = message_id,
+                                        .caller = caller,
+                                        .input = &request,
+                                        .traceparent = traceparent,
+                                        .request_id = request_id},
+                     fn, arg, call_out);
+}
+
+int commands_found(const struct rpc_reply *reply, uint64_t user_id, struct bus_key *key_out,
+                   uint64_t *seq_out)
+{
+    struct arena *arena = arena_new(0);
+    const Chat__MessageReply *found =
+        pb_unpack(&chat__message_reply__descriptor, arena, reply->body, reply->len);
+    int err = ERR_INTERNAL;
+    if (found != NULL && found->message != NULL) {
+        const Chat__Message *m = found->message;
+        uint64_t other = m->sender_id == user_id ? m->receiver_id : m->sender_id;
+        *key_out = commands_key(user_id, other, m->group_id);
+        *seq_out = m->seq;
+        err = 0;
+    }
+    arena_free(arena);
+    return err;
 }

@@ -48,17 +48,26 @@ struct deliver {
 /* ---- Messages ---- */
 
 /* The asker, if it is here, gets its answer before anybody gets the message. */
-static void answer(struct deliver *d, const Chat__MessageEvent *e)
+static void answer(struct deliver *d, const Chat__MessageEvent *e, Chat__Message *m)
 {
     if (!pb_equal(e->reply_to, d->gw->instance)) {
         return;
     }
     Chat__SendReply body = CHAT__SEND_REPLY__INIT;
-    body.message = e->stored;
-    body.msg_id = e->stored->id;
+    body.message = m;
+    body.msg_id = m->id;
     struct rpc_reply reply = {.detail = "", .instance = ""};
     reply.body = pb_pack(&body, d->arena, &reply.len);
     rpc_resolve(d->gw->rpc, e->call_id, &reply);
+}
+
+/* NULL: an event of a kind that this version does not know. */
+static Chat__Message *message_of(const Chat__MessageEvent *e)
+{
+    return e->what_case == CHAT__MESSAGE_EVENT__WHAT_STORED     ? e->stored
+           : e->what_case == CHAT__MESSAGE_EVENT__WHAT_EDITED   ? e->edited
+           : e->what_case == CHAT__MESSAGE_EVENT__WHAT_RECALLED ? e->recalled
+                                                                : NULL;
 }
 
 static void note(const struct bus_record *r, const Chat__Message *message)
@@ -88,21 +97,26 @@ static void on_message(struct deliver *d, const struct bus_record *r)
                  (long long)r->offset);
         return;
     }
-    if (e->what_case != CHAT__MESSAGE_EVENT__WHAT_STORED ||
-        (int64_t)e->command_offset <= d->highest[r->partition]) {
+    Chat__Message *m = message_of(e);
+    if (m == NULL || (int64_t)e->command_offset <= d->highest[r->partition]) {
         return; /* of a later version, or published again after a crash */
     }
     d->highest[r->partition] = (int64_t)e->command_offset;
-    answer(d, e);
-    note(r, e->stored);
+    answer(d, e, m);
+    note(r, m);
     if (loops == 0) {
         return;
     }
-    if (e->stored->sender == NULL) { /* published again from the row: nobody knew the name */
-        e->stored->sender = pb_new(&chat__sender__descriptor, d->arena);
-        e->stored->sender->id = e->stored->sender_id;
+    if (m->sender == NULL) { /* from the row, or another's: the event does not tell the name */
+        m->sender = pb_new(&chat__sender__descriptor, d->arena);
+        m->sender->id = m->sender_id;
     }
-    push_message(d->gw, loops, r->key, e->stored, d->arena);
+    if (e->what_case == CHAT__MESSAGE_EVENT__WHAT_RECALLED) {
+        push_recalled(d->gw, loops, r->key, m, e->by);
+    } else {
+        push_message(d->gw, loops, r->key, m, e->what_case == CHAT__MESSAGE_EVENT__WHAT_EDITED,
+                     d->arena);
+    }
 }
 
 /* ---- The other events ---- */

@@ -13,9 +13,12 @@
 #include "proto/message.pb-c.h"
 #include "proto/presence.pb-c.h"
 
-/* Fills message's sender in; in order with every other push to the same loop. */
+/* Fills message's sender in; in order with every other push to the same loop. edited: not a new one,
+ * but as it is now. */
 void push_message(struct gateway *gw, uint64_t loops, struct bus_key key, Chat__Message *message,
-                  struct arena *arena);
+                  bool edited, struct arena *arena);
+void push_recalled(struct gateway *gw, uint64_t loops, struct bus_key key,
+                   const Chat__Message *message, uint64_t by);
 /* Changes the membership too: a joiner before the frame, a leaver after it. */
 void push_group(struct gateway *gw, uint64_t loops, uint64_t group_id, const Chat__GroupEvent *e);
 void push_profile(struct gateway *gw, uint64_t loops, const Chat__User *user);

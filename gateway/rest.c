@@ -79,13 +79,13 @@ static void on_reply(void *arg, const struct rpc_reply *reply)
         return;
     }
     const ProtobufCMessageDescriptor *type =
-        r->send != NULL ? &chat__send_reply__descriptor : routes_method(r->match.route)->output;
+        r->op != 0 ? &chat__send_reply__descriptor : routes_method(r->match.route)->output;
     r->reply = pb_unpack(type, r->arena, reply->body, reply->len);
     if (r->reply == NULL) {
         rest_fail(r, ERR_INTERNAL, "the service's answer is malformed");
         return;
     }
-    if (r->send != NULL && ((Chat__SendReply *)r->reply)->repeated_send) {
+    if (r->op == CHAT__COMMAND__OP_SEND && ((Chat__SendReply *)r->reply)->repeated_send) {
         r->status = 200;
     }
     complete(r);
@@ -129,7 +129,9 @@ static void send_now(struct rest *r)
     }
     struct commands_send command = {.caller = r->caller,
                                     .sender = sender,
-                                    .send = r->send,
+                                    .key = r->conversation,
+                                    .op = r->op,
+                                    .what = r->what,
                                     .traceparent = r->traceparent,
                                     .request_id = r->request_id};
     int err = commands_send(r->loop, &command, on_reply, r, &r->call);
@@ -150,17 +152,24 @@ static void on_sender(void *arg, int err)
     send_now(r);
 }
 
+void rest_send_command(struct rest *r)
+{
+    if (profiles_want(r->loop, &r->claims.user_id, 1, on_sender, r, &r->wait)) {
+        send_now(r);
+    }
+}
+
 static void act_send(struct rest *r)
 {
-    r->send = pb_new(&chat__send__descriptor, r->arena);
+    Chat__Send *send = pb_new(&chat__send__descriptor, r->arena);
     struct pbjson_problem problem;
-    int err = rest_input_fill(r->http, &r->match, r->send, r->arena, &problem);
+    int err = rest_input_fill(r->http, &r->match, send, r->arena, &problem);
     if (err != 0) {
         rest_answer_fail_input(r, err, &problem);
         return;
     }
     struct commands_problem wrong;
-    err = commands_check(r->send, &wrong);
+    err = commands_check(send, &wrong);
     if (err != 0) {
         struct rest_failure f = {.problem = {.err = err,
                                              .detail = wrong.detail,
@@ -169,9 +178,10 @@ static void act_send(struct rest *r)
         rest_answer_fail(r, &f);
         return;
     }
-    if (profiles_want(r->loop, &r->claims.user_id, 1, on_sender, r, &r->wait)) {
-        send_now(r);
-    }
+    r->op = CHAT__COMMAND__OP_SEND;
+    r->what = send;
+    r->conversation = commands_key(r->claims.user_id, send->receiver_id, send->group_id);
+    rest_send_command(r);
 }
 
 static void act_online(struct rest *r)
@@ -227,6 +237,10 @@ static void act(struct rest *r)
         break;
     case ACT_SEND:
         act_send(r);
+        break;
+    case ACT_EDIT:
+    case ACT_RECALL:
+        rest_change(r);
         break;
     case ACT_ONLINE:
         act_online(r);

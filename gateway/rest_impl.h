@@ -27,7 +27,9 @@ struct rest {
     struct call *call;          /* waited for, or NULL */
     struct profiles_wait *wait; /* the same */
     void *reply;                /* a message */
-    Chat__Send *send;
+    Chat__Command__OpCase op; /* of a command; else 0 */
+    void *what;               /* Chat__Send, Chat__Edit, Chat__Recall */
+    struct bus_key conversation;
     int status; /* on success */
     struct buf text;
 };
@@ -44,6 +46,11 @@ void rest_answer_fail_reply(struct rest *r, const struct rpc_reply *reply);
 void rest_answer_fail_input(struct rest *r, int err, const struct pbjson_problem *problem);
 /* Prints r->reply: 200 or 201 with Location and ETag, 204, or 304. */
 void rest_answer_reply(struct rest *r);
+
+/* What of rest.c the other acts need: the command of r goes, its reply is the answer. */
+void rest_send_command(struct rest *r);
+/* Edits and recalls (rest_change.c). */
+void rest_change(struct rest *r);
 
 /* Fills in last_seen_at of the users of r->reply who are not online, as far as presence-svc answers
  * soon; then goes on. */

@@ -42,6 +42,8 @@ static const struct route table[] = {
     {"POST", "/api/messages", "chat_message", ACT_SEND, USER, .status = 201,
      .location = "/api/messages/{msg_id}"},
     {"GET", "/api/messages/:id", USER, MESSAGE, .rpc = "GetMessage", .status = 200, .key = "id"},
+    {"PUT", "/api/messages/:message_id", "edit", ACT_EDIT, USER, .status = 200, .only = "message"},
+    {"DELETE", "/api/messages/:message_id", "recall", ACT_RECALL, USER, .status = 204},
 
     {"GET", "/api/groups", USER, GROUP, .rpc = "ListGroups", .status = 200},
     {"POST", "/api/groups", USER, GROUP, .rpc = "CreateGroup", .status = 201,

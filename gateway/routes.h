@@ -23,6 +23,8 @@ enum routes_who {
 enum routes_act {
     ACT_RPC,
     ACT_SEND,
+    ACT_EDIT,
+    ACT_RECALL,
     ACT_ONLINE,
     ACT_SOCKET,
     ACT_SYSTEM,

@@ -17,6 +17,7 @@
 #include "gateway/openings.h"
 #include "gateway/pbjson.h"
 #include "gateway/routes.h"
+#include "gateway/session_change.h"
 #include "gateway/session_sync.h"
 #include "gateway/trace.h"
 #include "gateway/watch.h"
@@ -85,6 +86,15 @@ void session_fail_reply(struct session *s, const char *id, const struct rpc_repl
     session_error(s, id, reply->err, reply->detail, reply->errors, reply->error_count);
 }
 
+struct rpc_caller session_caller(const struct session *s)
+{
+    return (struct rpc_caller){.user_id = s->hub.user->id,
+                               .session_id = s->session_id,
+                               .username = (const char *)s->hub.user->profile->username.data,
+                               .address = "",
+                               .device = ""};
+}
+
 /* ---- Acts ---- */
 
 struct incoming {
@@ -111,16 +121,6 @@ static bool fill(struct incoming *in, void *message)
                       p.count);
     }
     return err == 0;
-}
-
-static struct rpc_caller caller_of(const struct session *s)
-{
-    const struct profile *p = s->hub.user->profile;
-    return (struct rpc_caller){.user_id = s->hub.user->id,
-                               .session_id = s->session_id,
-                               .username = (const char *)p->username.data,
-                               .address = "",
-                               .device = ""};
 }
 
 static void on_sent(void *arg, const struct rpc_reply *reply)
@@ -166,9 +166,12 @@ static void act_send(struct incoming *in)
         session_error(s, in->id, err, wrong.detail, &wrong.error, wrong.count);
         return;
     }
-    struct commands_send command = {.caller = caller_of(s),
+    struct commands_send command = {.caller = session_caller(s),
                                     .sender = s->hub.user->profile,
-                                    .send = send,
+                                    .key = commands_key(s->hub.user->id, send->receiver_id,
+                                                        send->group_id),
+                                    .op = CHAT__COMMAND__OP_SEND,
+                                    .what = send,
                                     .traceparent = in->traceparent};
     struct asked *a = session_asked(s, in->id);
     struct call *call;
@@ -240,6 +243,12 @@ static void act(struct incoming *in, const struct route *route)
     switch (route->act) {
     case ACT_SEND:
         act_send(in);
+        break;
+    case ACT_EDIT:
+        session_edit(s, in->content, in->id, in->arena, in->traceparent);
+        break;
+    case ACT_RECALL:
+        session_recall(s, in->content, in->id, in->arena, in->traceparent);
         break;
     case ACT_TYPING:
         act_typing(in);

@@ -160,7 +160,7 @@ static void on_sync(void *arg, const struct rpc_reply *reply)
 
 /* One frame may cost a service some hundred rows, so that a frame's rate is no measure: these count
  * among the user's requests too. */
-static bool may_ask(struct session *s, const char *id)
+bool session_may_ask(struct session *s, const char *id)
 {
     const char *why = NULL;
     if (s->asking >= ASKING_MAX) {
@@ -174,15 +174,11 @@ static bool may_ask(struct session *s, const char *id)
     return why == NULL;
 }
 
-/* Once may_ask has said so. question: with topic, method, input and traceparent. */
+/* Once session_may_ask has said so. question: with topic, method, input and traceparent. */
 static void ask(struct session *s, const struct rpc_call *question, const char *id,
                 calls_reply_fn fn)
 {
-    struct rpc_caller caller = {.user_id = s->hub.user->id,
-                                .session_id = s->session_id,
-                                .username = (const char *)s->hub.user->profile->username.data,
-                                .address = "",
-                                .device = ""};
+    struct rpc_caller caller = session_caller(s);
     struct rpc_call call = *question;
     call.key = s->hub.user->id;
     call.caller = &caller;
@@ -199,7 +195,7 @@ static void ask(struct session *s, const struct rpc_call *question, const char *
 void session_sync(struct session *s, const struct pbjson_doc *content, const char *id,
                   struct arena *arena, const char *traceparent)
 {
-    Chat__SyncRequest *request = may_ask(s, id) ? parse_sync(s, content, id, arena) : NULL;
+    Chat__SyncRequest *request = session_may_ask(s, id) ? parse_sync(s, content, id, arena) : NULL;
     if (request != NULL) {
         struct rpc_call question = {.topic = TOPIC_RPC_MESSAGE,
                                     .method = "Sync",
@@ -261,7 +257,7 @@ static bool are_ids(const uint64_t *ids, size_t n)
 void session_presence(struct session *s, const struct pbjson_doc *content, const char *id,
                       struct arena *arena, const char *traceparent)
 {
-    if (!may_ask(s, id)) {
+    if (!session_may_ask(s, id)) {
         return;
     }
     Chat__GetPresenceRequest *request = pb_new(&chat__get_presence_request__descriptor, arena);

@@ -21,6 +21,11 @@ void session_error(struct session *s, const char *id, int err, const char *detai
                    const struct rpc_field_error *errors, size_t error_count);
 void session_fail_reply(struct session *s, const char *id, const struct rpc_reply *reply);
 
+/* Who asks, to the services; borrows from the session. */
+struct rpc_caller session_caller(const struct session *s);
+/* Frames that ask a service count among the user's requests; false: too many, and answered. */
+bool session_may_ask(struct session *s, const char *id);
+
 void session_sync(struct session *s, const struct pbjson_doc *content, const char *id,
                   struct arena *arena, const char *traceparent);
 void session_presence(struct session *s, const struct pbjson_doc *content, const char *id,
