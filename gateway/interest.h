@@ -3,8 +3,8 @@
  * Which loops want the records of a key, and how many sockets a user has in this process.
  *
  * A user is (id, 0), a group (0, id), who watches a user's presence (id, 1): the halves of record
- * keys. The bus thread asks for each record of the cluster and drops what nobody wants undecoded.
- * One lock. Any thread.
+ * keys; deletions of any group (0, 0). The bus thread asks for each record of the cluster and drops
+ * what nobody wants undecoded. One lock. Any thread.
  */
 #pragma once
 

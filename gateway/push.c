@@ -176,6 +176,7 @@ static void close_one(void *arg, struct session *s)
 static void run_close_all(struct loop *loop, struct loop_post *post)
 {
     ws_each(loop, close_one, NULL);
+    hub_forget(loop->hub);
     push_free((struct push *)post);
 }
 
