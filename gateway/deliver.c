@@ -126,11 +126,13 @@ static void on_group(struct deliver *d, const struct bus_record *r)
     struct interest *in = d->gw->interest;
     uint64_t loops = interest_of(in, 0, r->key.a);
     loops |= r->key.b != 0 ? interest_of(in, r->key.b, 0) : 0;
-    if (loops == 0 || r->value == NULL) {
+    uint64_t of_deletions = r->key.b == 0 ? interest_of(in, 0, 0) : 0;
+    if ((loops | of_deletions) == 0 || r->value == NULL) {
         return;
     }
     Chat__GroupEvent *e = pb_unpack(&chat__group_event__descriptor, d->arena, r->value, r->len);
-    if (e != NULL) {
+    loops |= e != NULL && e->deleted ? of_deletions : 0;
+    if (e != NULL && loops != 0) {
         push_group(d->gw, loops, r->key.a, e);
     }
 }
@@ -167,7 +169,8 @@ static void on_presence(struct deliver *d, const struct bus_record *r)
         return;
     }
     bool all = atomic_load(&gw->bare) > 0 && online_count(gw->online) < GATEWAY_STATUS_MAX;
-    uint64_t loops = all ? UINT64_MAX : interest_of(gw->interest, e->status->user_id, INTEREST_WATCHED);
+    uint64_t loops = all ? UINT64_MAX
+                         : interest_of(gw->interest, e->status->user_id, INTEREST_WATCHED);
     if (loops != 0) {
         push_status(gw, loops, e->status, all);
     }

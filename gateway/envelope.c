@@ -46,6 +46,16 @@ struct frame *envelope_frame(const char *type, const char *content, size_t len, 
     return f;
 }
 
+struct frame *envelope_content(const struct frame *f, const char *type, size_t len)
+{
+    struct buf head;
+    buf_init(&head);
+    begin(&head, type);
+    struct frame *content = frame_new(WSFRAME_TEXT, frame_payload(f) + head.len, len);
+    buf_done(&head);
+    return content;
+}
+
 struct frame *envelope_frame_message(const char *type, const void *message)
 {
     struct buf text;

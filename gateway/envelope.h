@@ -12,6 +12,8 @@
 void envelope_print(struct buf *out, const char *type, const char *content, size_t len,
                     const char *id);
 struct frame *envelope_frame(const char *type, const char *content, size_t len, const char *id);
+/* The content alone, of len bytes, of a frame that envelope_frame made. */
+struct frame *envelope_content(const struct frame *frame, const char *type, size_t len);
 /* The content is a protobuf message. */
 struct frame *envelope_frame_message(const char *type, const void *message);
 /* {"code","detail","errors"?} */

@@ -23,4 +23,8 @@ static inline struct frame *frame_keep(struct frame *f)
     atomic_fetch_add_explicit(&f->refs, 1, memory_order_relaxed);
     return f;
 }
+static inline const uint8_t *frame_payload(const struct frame *f)
+{
+    return f->data + (f->data[1] < 126 ? 2 : f->data[1] == 126 ? 4 : 10); /* RFC 6455 section 5.2 */
+}
 void frame_release(struct frame *frame); /* takes NULL */

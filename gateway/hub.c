@@ -14,6 +14,7 @@ struct hub *hub_new(struct interest *interest, unsigned loop)
     h->loop = loop;
     map_init(&h->users);
     map_init(&h->groups);
+    map_init(&h->deleted);
     return h;
 }
 
@@ -22,6 +23,7 @@ void hub_free(struct hub *h)
     if (h != NULL) {
         map_done(&h->users);
         map_done(&h->groups);
+        map_done(&h->deleted);
         free(h);
     }
 }
@@ -137,11 +139,16 @@ static void drop_fact(struct hub *h, struct hub_member *m)
     }
 }
 
+static bool is_deleted(const struct hub *h, uint64_t group_id, uint64_t version)
+{
+    return (uintptr_t)map_get(&h->deleted, group_id, 0) > version;
+}
+
 bool hub_set_member(struct hub *h, uint64_t user_id, uint64_t group_id, bool member,
                     uint64_t version)
 {
     struct hub_user *u = hub_find_user(h, user_id);
-    if (u == NULL) {
+    if (u == NULL || (member && is_deleted(h, group_id, version))) {
         return false;
     }
     struct hub_member *m = find_fact(u, group_id);
@@ -168,6 +175,9 @@ bool hub_set_member(struct hub *h, uint64_t user_id, uint64_t group_id, bool mem
 
 void hub_drop_group(struct hub *h, uint64_t group_id, uint64_t version)
 {
+    if (h->unloaded > 0 && !is_deleted(h, group_id, version)) {
+        map_put(&h->deleted, group_id, 0, (void *)(uintptr_t)(version + 1));
+    }
     struct hub_group *g = map_get(&h->groups, group_id, 0);
     /* From the end: leaving moves the last one into the gap. */
     for (uint32_t i = g != NULL ? g->count : 0; i-- > 0;) {
@@ -180,8 +190,45 @@ void hub_drop_group(struct hub *h, uint64_t group_id, uint64_t version)
     }
 }
 
+static void add_unloaded(struct hub *h)
+{
+    if (h->unloaded++ == 0) {
+        interest_add(h->interest, 0, 0, h->loop);
+    }
+}
+
+static void remove_unloaded(struct hub *h)
+{
+    if (--h->unloaded == 0) {
+        interest_remove(h->interest, 0, 0, h->loop);
+        map_done(&h->deleted);
+        map_init(&h->deleted);
+    }
+}
+
+void hub_forget(struct hub *h)
+{
+    size_t cursor = 0;
+    struct map_slot *s;
+    while ((s = map_next(&h->users, &cursor)) != NULL) {
+        struct hub_user *u = s->value;
+        while (u->members != NULL) {
+            drop_fact(h, u->members);
+        }
+        map_done(&u->facts);
+        if (u->loaded) {
+            add_unloaded(h);
+        }
+        u->loaded = u->loading = false;
+        u->serial = ++h->serial;
+    }
+}
+
 void hub_loaded(struct hub *h, struct hub_user *u)
 {
+    if (!u->loaded) {
+        remove_unloaded(h);
+    }
     u->loaded = true;
     map_done(&u->facts);
     struct hub_member *next;
@@ -206,6 +253,7 @@ struct hub_user *hub_join(struct hub *h, struct hub_entry *e, uint64_t user_id)
         map_init(&u->facts);
         map_put(&h->users, user_id, 0, u);
         interest_add(h->interest, user_id, 0, h->loop);
+        add_unloaded(h);
     }
     e->user = u;
     e->next = u->sessions;
@@ -233,6 +281,9 @@ void hub_leave(struct hub *h, struct hub_entry *e, void (*release)(struct profil
         drop_fact(h, u->members);
     }
     map_done(&u->facts);
+    if (!u->loaded) {
+        remove_unloaded(h);
+    }
     map_del(&h->users, u->id, 0);
     interest_remove(h->interest, u->id, 0, h->loop);
     if (release != NULL && u->profile != NULL) {

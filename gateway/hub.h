@@ -5,7 +5,8 @@
  *
  * Memberships are facts with versions (one counter per group); an older one never overwrites.
  * While a user's groups are being asked for, removals are kept as facts too, so that the answer
- * and the events that came meanwhile merge in either order (architecture D6).
+ * and the events that came meanwhile merge in either order (architecture D6). Deletions of
+ * groups are kept as well, of all groups: the answer may still name one that no event has named.
  */
 #pragma once
 
@@ -31,7 +32,7 @@ struct hub_user {
     uint32_t session_count, group_count;
     bool loading, loaded; /* its groups are asked for; are known */
     struct hub_member *members;
-    struct map facts; /* the same by group, until it is loaded: a page of groups is many */
+    struct map facts;        /* the same by group, until it is loaded: a page of groups is many */
     struct profile *profile; /* owned by whoever loads; NULL before */
 };
 
@@ -53,13 +54,16 @@ struct hub {
     struct interest *interest;
     unsigned loop;
     struct map users, groups;
+    struct map deleted; /* version + 1 by group, while a user's groups are not known */
+    size_t unloaded;    /* such users */
     uint64_t serial;
 };
 
 struct hub *hub_new(struct interest *interest, unsigned loop);
 void hub_free(struct hub *hub); /* takes NULL; all sessions have left */
 
-/* Adds a session of the user; a new user is not loaded and wants its membership events at once. */
+/* Adds a session of the user; a new user is not loaded and wants its membership events at once, and
+ * all deletions of groups, which interest knows as (0, 0). */
 struct hub_user *hub_join(struct hub *hub, struct hub_entry *entry, uint64_t user_id);
 /* With the last session the user goes too; release (may be NULL) gets its profile. */
 void hub_leave(struct hub *hub, struct hub_entry *entry, void (*release)(struct profile *));
@@ -78,3 +82,6 @@ bool hub_set_member(struct hub *hub, uint64_t user_id, uint64_t group_id, bool m
 void hub_drop_group(struct hub *hub, uint64_t group_id, uint64_t version);
 /* The user's groups have all been set: forgets the removals. */
 void hub_loaded(struct hub *hub, struct hub_user *user);
+/* Events were missed: forgets all memberships. Who is here now is to be closed, who joins a user is
+ * asked for anew; an answer under way is for an earlier serial. */
+void hub_forget(struct hub *hub);

@@ -2,10 +2,9 @@
 /*
  * Which loops want the records of a key, and how many sockets a user has in this process.
  *
- * A user is (id, 0), a group (0, id): the halves of record keys. Who watches a user's presence is
- * (id, INTEREST_WATCHED). The bus thread asks for each record of the cluster and drops what nobody
- * wants undecoded.
- * One lock. Any thread.
+ * A user is (id, 0), a group (0, id): the halves of record keys; deletions of any group (0, 0). Who
+ * watches a user's presence is (id, INTEREST_WATCHED). The bus thread asks for each record of the
+ * cluster and drops what nobody wants undecoded. One lock. Any thread.
  */
 #pragma once
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * A push is one allocation per loop; the frames in it are shared by all loops and all their
- * sockets. Typing and presence are dropped when a loop has much under way; messages never are.
+ * A push is one allocation per loop; the frame in it is shared by all loops and all their sockets,
+ * but for that of the sockets without the subprotocol: there are few, each loop makes its own.
+ * Typing and presence are dropped when a loop has much under way; messages never are.
  */
 #include "gateway/push.h"
 
@@ -19,32 +20,34 @@
 #include "gateway/ws.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#define MESSAGE "message"
 #define SHED_AT (4 * 1024 * 1024) /* bytes under way to a loop: the unimportant is dropped */
 
 struct push {
-    struct loop_post post; /* first */
-    struct frame *v1, *bare;
-    uint64_t a, b; /* key of the conversation, or group and user, or user and session */
+    struct loop_post post;   /* first */
+    struct frame *v1, *bare; /* bare: made when the first socket needs it */
+    uint32_t bare_len;       /* of the content in v1 that bare is; 0: v1 is for all */
+    uint64_t a, b;           /* key of the conversation, or group and user, or user and session */
     uint64_t version;
     uint64_t except; /* a user who does not get it */
+    uint64_t only;   /* the one user who gets it; 0: all */
     bool member, deleted, all;
     struct profile *profile;
     int64_t last_seen_ms;
     bool online;
 };
 
-static struct push *push_new(void (*run)(struct loop *, struct loop_post *), struct frame *v1,
-                             struct frame *bare)
+static struct push *push_new(void (*run)(struct loop *, struct loop_post *), struct frame *v1)
 {
     struct push *p = calloc(1, sizeof(*p));
     assert(p != NULL);
     p->post.run = run;
-    p->post.weight = sizeof(*p) + (v1 != NULL ? v1->len : 0) + (bare != NULL ? bare->len : 0);
+    p->post.weight = sizeof(*p) + (v1 != NULL ? v1->len : 0);
     p->v1 = v1;
-    p->bare = bare;
     return p;
 }
 
@@ -71,9 +74,6 @@ static void push_send(struct gateway *gw, uint64_t loops, struct push *p, bool m
         if (copy->v1 != NULL) {
             frame_keep(copy->v1);
         }
-        if (copy->bare != NULL) {
-            frame_keep(copy->bare);
-        }
         if (copy->profile != NULL) {
             profile_keep(copy->profile);
         }
@@ -84,16 +84,19 @@ static void push_send(struct gateway *gw, uint64_t loops, struct push *p, bool m
 
 /* ---- On the loop ---- */
 
-static int64_t to_user(const struct hub_user *u, const struct push *p)
+static int64_t to_user(const struct hub_user *u, struct push *p)
 {
     int64_t n = 0;
     for (struct hub_entry *e = u != NULL ? u->sessions : NULL; e != NULL; e = e->next) {
+        if (!session_of(e)->v1 && p->bare == NULL && p->bare_len > 0) {
+            p->bare = envelope_content(p->v1, MESSAGE, p->bare_len);
+        }
         n += session_push(session_of(e), p->v1, p->bare);
     }
     return n;
 }
 
-static int64_t to_group(const struct hub_group *g, const struct push *p)
+static int64_t to_group(const struct hub_group *g, struct push *p)
 {
     int64_t n = 0;
     for (uint32_t i = 0; g != NULL && i < g->count; i++) {
@@ -108,7 +111,9 @@ static void run_conversation(struct loop *loop, struct loop_post *post)
 {
     struct push *p = (struct push *)post;
     int64_t n = 0;
-    if (p->a == 0) {
+    if (p->only != 0) {
+        n = to_user(hub_find_user(loop->hub, p->only), p);
+    } else if (p->a == 0) {
         n = to_group(hub_find_group(loop->hub, p->b), p);
     } else {
         n += p->a != p->except ? to_user(hub_find_user(loop->hub, p->a), p) : 0;
@@ -176,6 +181,7 @@ static void close_one(void *arg, struct session *s)
 static void run_close_all(struct loop *loop, struct loop_post *post)
 {
     ws_each(loop, close_one, NULL);
+    hub_forget(loop->hub);
     push_free((struct push *)post);
 }
 
@@ -249,7 +255,7 @@ static void run_status(struct loop *loop, struct loop_post *post)
 /* ---- On the bus thread ---- */
 
 void push_message(struct gateway *gw, uint64_t loops, struct bus_key key, Chat__Message *m,
-                  struct arena *arena)
+                  bool edited, struct arena *arena)
 {
     if (m->sender->username.len == 0) {
         struct profile *p = profiles_get(gw->profiles, m->sender_id);
@@ -259,17 +265,57 @@ void push_message(struct gateway *gw, uint64_t loops, struct bus_key key, Chat__
         }
     }
     m->sender->online = online_has(gw->online, m->sender_id);
-    struct buf text;
-    buf_init(&text);
-    pbjson_print(m, &text);
-    struct frame *v1 = envelope_frame("message", text.data, text.len, NULL);
-    struct frame *bare = atomic_load(&gw->bare) > 0 ? frame_new(WSFRAME_TEXT, text.data, text.len)
-                                                    : NULL;
-    buf_done(&text);
-    struct push *p = push_new(run_conversation, v1, bare);
+    struct push *p;
+    if (edited) {
+        Chat__MessageReply content = CHAT__MESSAGE_REPLY__INIT;
+        content.message = m;
+        p = push_new(run_conversation, envelope_frame_message("message_edited", &content));
+    } else {
+        struct buf text;
+        buf_init(&text);
+        pbjson_print(m, &text);
+        p = push_new(run_conversation, envelope_frame(MESSAGE, text.data, text.len, NULL));
+        p->bare_len = (uint32_t)text.len;
+        buf_done(&text);
+    }
     p->a = key.a;
     p->b = key.b;
     push_send(gw, loops, p, false);
+}
+
+/* other: whom the receiver names the conversation by; 0: the group. */
+static void send_recalled(struct gateway *gw, uint64_t loops, struct bus_key key, uint64_t only,
+                          uint64_t other, const Chat__MessageRecalled *recalled)
+{
+    Chat__MessageRecalled content = *recalled;
+    char name[32];
+    snprintf(name, sizeof(name), "%c:%llu", other != 0 ? 'u' : 'g',
+             (unsigned long long)(other != 0 ? other : key.b));
+    content.key = pb_str(name);
+    struct push *p =
+        push_new(run_conversation, envelope_frame_message("message_recalled", &content));
+    p->a = key.a;
+    p->b = key.b;
+    p->only = only;
+    push_send(gw, loops, p, false);
+}
+
+void push_recalled(struct gateway *gw, uint64_t loops, struct bus_key key, const Chat__Message *m,
+                   uint64_t by)
+{
+    Chat__MessageRecalled content = CHAT__MESSAGE_RECALLED__INIT;
+    content.message_id = m->id;
+    content.seq = m->seq;
+    content.rev = m->rev;
+    content.by = by;
+    if (key.a == 0) {
+        send_recalled(gw, loops, key, 0, 0, &content);
+        return;
+    }
+    send_recalled(gw, loops, key, key.a, key.b, &content);
+    if (key.b != key.a) {
+        send_recalled(gw, loops, key, key.b, key.a, &content);
+    }
 }
 
 static struct frame *group_frame(uint64_t user_id, const Chat__GroupEvent *e)
@@ -292,7 +338,7 @@ static struct frame *group_frame(uint64_t user_id, const Chat__GroupEvent *e)
 void push_group(struct gateway *gw, uint64_t loops, uint64_t group_id, const Chat__GroupEvent *e)
 {
     uint64_t user_id = e->member != NULL ? e->member->user_id : 0;
-    struct push *p = push_new(run_group, group_frame(user_id, e), NULL);
+    struct push *p = push_new(run_group, group_frame(user_id, e));
     p->a = group_id;
     p->b = user_id;
     p->version = e->member != NULL ? e->member->version : e->group != NULL ? e->group->version : 0;
@@ -303,7 +349,7 @@ void push_group(struct gateway *gw, uint64_t loops, uint64_t group_id, const Cha
 
 void push_profile(struct gateway *gw, uint64_t loops, const Chat__User *user)
 {
-    struct push *p = push_new(run_profile, NULL, NULL);
+    struct push *p = push_new(run_profile, NULL);
     p->a = user->id;
     p->profile = profile_new(user);
     push_send(gw, loops, p, false);
@@ -311,7 +357,7 @@ void push_profile(struct gateway *gw, uint64_t loops, const Chat__User *user)
 
 void push_status(struct gateway *gw, uint64_t loops, const Chat__UserStatus *s, bool all)
 {
-    struct push *p = push_new(run_status, NULL, NULL);
+    struct push *p = push_new(run_status, NULL);
     p->a = s->user_id;
     p->online = s->online;
     p->last_seen_ms = s->last_seen_at;
@@ -321,7 +367,7 @@ void push_status(struct gateway *gw, uint64_t loops, const Chat__UserStatus *s, 
 
 void push_typing(struct gateway *gw, uint64_t loops, const Chat__Signal *s)
 {
-    struct push *p = push_new(run_conversation, envelope_frame_message("typing", s), NULL);
+    struct push *p = push_new(run_conversation, envelope_frame_message("typing", s));
     bool group = s->group_id != 0;
     uint64_t low = s->user_id < s->receiver_id ? s->user_id : s->receiver_id;
     p->a = group ? 0 : low;
@@ -332,7 +378,7 @@ void push_typing(struct gateway *gw, uint64_t loops, const Chat__Signal *s)
 
 void push_session_end(struct gateway *gw, uint64_t loops, uint64_t user_id, uint64_t session_id)
 {
-    struct push *p = push_new(run_session_end, NULL, NULL);
+    struct push *p = push_new(run_session_end, NULL);
     p->a = user_id;
     p->b = session_id;
     push_send(gw, loops, p, false);
@@ -340,5 +386,5 @@ void push_session_end(struct gateway *gw, uint64_t loops, uint64_t user_id, uint
 
 void push_close_all(struct gateway *gw)
 {
-    push_send(gw, UINT64_MAX, push_new(run_close_all, NULL, NULL), false);
+    push_send(gw, UINT64_MAX, push_new(run_close_all, NULL), false);
 }

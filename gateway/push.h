@@ -13,8 +13,8 @@
 #include "proto/message.pb-c.h"
 #include "proto/presence.pb-c.h"
 
-/* Fills message's sender in; in order with every other push to the same loop. edited: not a new one,
- * but as it is now. */
+/* Fills message's sender in; in order with every other push to the same loop. edited: not a new
+ * one, but as it is now. */
 void push_message(struct gateway *gw, uint64_t loops, struct bus_key key, Chat__Message *message,
                   bool edited, struct arena *arena);
 void push_recalled(struct gateway *gw, uint64_t loops, struct bus_key key,

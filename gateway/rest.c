@@ -78,8 +78,8 @@ static void on_reply(void *arg, const struct rpc_reply *reply)
         rest_answer_fail_reply(r, reply);
         return;
     }
-    const ProtobufCMessageDescriptor *type =
-        r->op != 0 ? &chat__send_reply__descriptor : routes_method(r->match.route)->output;
+    const ProtobufCMessageDescriptor *type = r->op != 0 ? &chat__send_reply__descriptor
+                                                        : routes_method(r->match.route)->output;
     r->reply = pb_unpack(type, r->arena, reply->body, reply->len);
     if (r->reply == NULL) {
         rest_fail(r, ERR_INTERNAL, "the service's answer is malformed");

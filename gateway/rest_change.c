@@ -46,7 +46,8 @@ void rest_change(struct rest *r)
         rest_answer_fail_input(r, err, &problem);
         return;
     }
-    uint64_t id = edit ? ((Chat__Edit *)r->what)->message_id : ((Chat__Recall *)r->what)->message_id;
+    uint64_t id = edit ? ((Chat__Edit *)r->what)->message_id
+                       : ((Chat__Recall *)r->what)->message_id;
     err = commands_find(r->loop, &r->caller, id, r->traceparent, r->request_id, on_found, r,
                         &r->call);
     if (err != 0) {

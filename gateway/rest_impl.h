@@ -27,8 +27,8 @@ struct rest {
     struct call *call;          /* waited for, or NULL */
     struct profiles_wait *wait; /* the same */
     void *reply;                /* a message */
-    Chat__Command__OpCase op; /* of a command; else 0 */
-    void *what;               /* Chat__Send, Chat__Edit, Chat__Recall */
+    Chat__Command__OpCase op;   /* of a command; else 0 */
+    void *what;                 /* Chat__Send, Chat__Edit, Chat__Recall */
     struct bus_key conversation;
     int status; /* on success */
     struct buf text;

@@ -166,13 +166,13 @@ static void act_send(struct incoming *in)
         session_error(s, in->id, err, wrong.detail, &wrong.error, wrong.count);
         return;
     }
-    struct commands_send command = {.caller = session_caller(s),
-                                    .sender = s->hub.user->profile,
-                                    .key = commands_key(s->hub.user->id, send->receiver_id,
-                                                        send->group_id),
-                                    .op = CHAT__COMMAND__OP_SEND,
-                                    .what = send,
-                                    .traceparent = in->traceparent};
+    struct commands_send command = {
+        .caller = session_caller(s),
+        .sender = s->hub.user->profile,
+        .key = commands_key(s->hub.user->id, send->receiver_id, send->group_id),
+        .op = CHAT__COMMAND__OP_SEND,
+        .what = send,
+        .traceparent = in->traceparent};
     struct asked *a = session_asked(s, in->id);
     struct call *call;
     err = commands_send(s->loop, &command, on_sent, a, &call);

@@ -125,10 +125,10 @@ void session_edit(struct session *s, const struct pbjson_doc *content, const cha
     }
     struct change *c = change_new(CHAT__COMMAND__OP_EDIT, traceparent);
     c->edit.message_id = edit->message_id;
-    c->edit.content = pb_bytes(arena_memdup(c->arena, edit->content.len > 0 ? edit->content.data
-                                                                            : (const void *)"",
-                                            edit->content.len),
-                               edit->content.len);
+    c->edit.content = pb_bytes(
+        arena_memdup(c->arena, edit->content.len > 0 ? edit->content.data : (const void *)"",
+                     edit->content.len),
+        edit->content.len);
     find(s, c, edit->message_id, id);
 }
 

@@ -36,20 +36,32 @@ struct model {
     int sessions[USERS + 1];
     bool loaded[USERS + 1];
     struct fact facts[USERS + 1][GROUPS + 1];
+    uint64_t deleted[GROUPS + 1]; /* version + 1, while a user is not loaded */
 };
 
 static void model_set(struct model *m, uint64_t user, uint64_t group, bool member, uint64_t version)
 {
     struct fact *f = &m->facts[user][group];
-    if (m->sessions[user] == 0 || (f->known && f->version > version) ||
-        (!f->known && !member && m->loaded[user])) {
+    if (m->sessions[user] == 0 || (member && m->deleted[group] > version) ||
+        (f->known && f->version > version) || (!f->known && !member && m->loaded[user])) {
         return;
     }
     *f = (struct fact){.known = member || !m->loaded[user], .member = member, .version = version};
 }
 
+static bool all_loaded(const struct model *m)
+{
+    for (uint64_t u = 1; u <= USERS; u++) {
+        if (m->sessions[u] > 0 && !m->loaded[u]) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void compare(const struct model *m, const struct hub *h, struct interest *in)
 {
+    CHECK_INT(interest_of(in, 0, 0), all_loaded(m) ? 0 : 8);
     for (uint64_t g = 1; g <= GROUPS; g++) {
         uint32_t count = 0;
         for (uint64_t u = 1; u <= USERS; u++) {
@@ -113,13 +125,23 @@ static void step(struct model *m, struct hub *h, unsigned kind, unsigned r)
                 m->facts[u][i].known = m->facts[u][i].known && m->facts[u][i].member;
             }
         }
+    } else if (kind < 96 && r % 8 == 0) {
+        memset(m->facts, 0, sizeof(m->facts));
+        memset(m->loaded, 0, sizeof(m->loaded));
+        hub_forget(h);
     } else {
+        if (!all_loaded(m) && m->deleted[g] <= version) {
+            m->deleted[g] = version + 1;
+        }
         for (uint64_t i = 1; i <= USERS; i++) {
             if (m->facts[i][g].known && m->facts[i][g].member) {
                 model_set(m, i, g, false, version);
             }
         }
         hub_drop_group(h, g, version);
+    }
+    if (all_loaded(m)) {
+        memset(m->deleted, 0, sizeof(m->deleted));
     }
 }
 
@@ -169,6 +191,28 @@ TEST(a_removal_that_came_before_the_snapshot_stays)
     CHECK_INT(hub_member_version(h, 1, 5), 0);
     CHECK(hub_set_member(h, 1, 5, true, 10));
     CHECK(!hub_set_member(h, 2, 5, true, 10)); /* nobody here */
+    hub_leave(h, &e, NULL);
+    hub_free(h);
+    interest_free(in);
+}
+
+TEST(a_deletion_that_came_before_the_snapshot_stays)
+{
+    int present[3] = {0};
+    struct interest *in = interest_new(presence, present);
+    struct hub *h = hub_new(in, 0);
+    struct hub_entry e;
+    struct hub_user *u = hub_join(h, &e, 1);
+    CHECK_INT(interest_of(in, 0, 0), 1);
+    hub_drop_group(h, 5, 9);
+    CHECK(!hub_set_member(h, 1, 5, true, 7));
+    CHECK(hub_set_member(h, 1, 6, true, 3));
+    hub_loaded(h, u);
+    CHECK_INT(interest_of(in, 0, 0), 0);
+    CHECK(!hub_is_member(h, 1, 5));
+    uint64_t serial = u->serial;
+    hub_forget(h);
+    CHECK(!u->loaded && u->serial != serial && !hub_is_member(h, 1, 6));
     hub_leave(h, &e, NULL);
     hub_free(h);
     interest_free(in);
