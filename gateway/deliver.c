@@ -153,7 +153,8 @@ static void on_presence(struct deliver *d, const struct bus_record *r)
         return;
     }
     bool all = atomic_load(&gw->bare) > 0 && online_count(gw->online) < GATEWAY_STATUS_MAX;
-    uint64_t loops = all ? UINT64_MAX : interest_of(gw->interest, e->status->user_id, INTEREST_WATCHED);
+    uint64_t loops = all ? UINT64_MAX
+                         : interest_of(gw->interest, e->status->user_id, INTEREST_WATCHED);
     if (loops != 0) {
         push_status(gw, loops, e->status, all);
     }

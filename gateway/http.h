@@ -29,8 +29,8 @@ struct http_request {
 
 /* The value of the first header of this lower-case name; NULL: there is none. Borrowed. */
 const char *http_header(const struct http_request *request, const char *name, size_t *len_out);
-/* The same of a header that is a list: all its lines, joined by commas (RFC 9110 section 5.3). Lives
- * as long as the request. */
+/* The same of a header that is a list: all its lines, joined by commas (RFC 9110 section 5.3).
+ * Lives as long as the request. */
 const char *http_list_header(const struct http_request *request, const char *name, size_t *len_out);
 /* Adds a response header; both strings are copied but for the name, which must live on. */
 void http_add_header(struct http_request *request, const char *name, const char *value);

@@ -31,7 +31,7 @@ struct hub_user {
     uint32_t session_count, group_count;
     bool loading, loaded; /* its groups are asked for; are known */
     struct hub_member *members;
-    struct map facts; /* the same by group, until it is loaded: a page of groups is many */
+    struct map facts;        /* the same by group, until it is loaded: a page of groups is many */
     struct profile *profile; /* owned by whoever loads; NULL before */
 };
 

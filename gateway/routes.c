@@ -29,8 +29,8 @@ static const struct route table[] = {
     {"PUT", "/api/password", USER, AUTH, .rpc = "ChangePassword", .status = 204},
 
     {"GET", "/api/users", USER, AUTH, .rpc = "ListUsers", .seen = true, .status = 200},
-    {"GET", "/api/users/me", USER, AUTH, .rpc = "GetUser", .seen = true, .status = 200,
-     .own = "id", .version = "user.version"},
+    {"GET", "/api/users/me", USER, AUTH, .rpc = "GetUser", .seen = true, .status = 200, .own = "id",
+     .version = "user.version"},
     {"GET", "/api/users/online", USER, .act = ACT_ONLINE, .status = 200},
     {"GET", "/api/users/:id", USER, AUTH, .rpc = "GetUser", .seen = true, .status = 200,
      .key = "id", .version = "user.version"},
@@ -53,8 +53,8 @@ static const struct route table[] = {
     {"DELETE", "/api/groups/:id", USER, GROUP, .rpc = "DeleteGroup", .status = 204, .key = "id"},
     {"GET", "/api/groups/:id/members", USER, GROUP, .rpc = "ListMembers", .seen = true,
      .status = 200, .key = "id"},
-    {"POST", "/api/groups/:id/members", USER, GROUP, .rpc = "AddMember", .status = 201,
-     .key = "id", .location = "{member.user.id}"},
+    {"POST", "/api/groups/:id/members", USER, GROUP, .rpc = "AddMember", .status = 201, .key = "id",
+     .location = "{member.user.id}"},
     {"DELETE", "/api/groups/:id/members/:user_id", USER, GROUP, .rpc = "RemoveMember",
      .status = 204, .key = "id"},
 

@@ -36,8 +36,7 @@ int bus_send(struct bus *bus, const struct bus_message *message, bus_ack_fn ack,
     (void)ack;
     (void)arg;
     struct arena *arena = arena_new(0);
-    Chat__Command *c =
-        pb_unpack(&chat__command__descriptor, arena, message->value, message->len);
+    Chat__Command *c = pb_unpack(&chat__command__descriptor, arena, message->value, message->len);
     CHECK(c != NULL);
     client_id_len = c->send->client_id.len;
     arena_free(arena);
