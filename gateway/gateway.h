@@ -29,6 +29,7 @@
 
 struct gateway_settings {
     int64_t port, max_connections, max_sockets_per_user, threads, request_memory_mib;
+    int64_t socket_memory_mib;
     const char *allowed_origins, *admin_users, *trusted_proxies;
     const char *tls_cert_file, *tls_key_file;
 };
@@ -65,6 +66,7 @@ struct gateway {
     atomic_int connections;             /* TCP connections, HTTP and WebSocket */
     atomic_int sockets;                 /* WebSockets */
     atomic_int_least64_t request_bytes; /* of requests that arrive or are answered (conns.c) */
+    atomic_int_least64_t socket_bytes;  /* that wait for sockets (ws_write.c) */
     atomic_int bare;                    /* those without the subprotocol */
     atomic_bool draining;
 };

@@ -97,7 +97,7 @@ static void make_metrics(struct gateway *gw)
                      NULL, read_backlog, gw);
     conns_metrics(gw);
     rest_metrics();
-    ws_metrics();
+    ws_metrics(gw);
 }
 
 static void start_loops(struct gateway *gw)
@@ -301,6 +301,9 @@ static const struct config_row rows[] = {
     {ROW(INT, "REQUEST_MEMORY_MIB", request_memory_mib, "64",
          "for requests that are still arriving; over it the oldest are closed"),
      .min = 4, .max = 1048576},
+    {ROW(INT, "SOCKET_MEMORY_MIB", socket_memory_mib, "256",
+         "for what waits for slow sockets; over it those that hold most of it are closed"),
+     .min = 1, .max = 1048576},
     {ROW(STRING, "ALLOWED_ORIGINS", allowed_origins, "",
          "web pages that may call, comma-separated: https://example.com")},
     {ROW(STRING, "ADMIN_USERS", admin_users, "",

@@ -195,6 +195,11 @@ static void ask(struct session *s, const struct rpc_call *question, const char *
 void session_sync(struct session *s, const struct pbjson_doc *content, const char *id,
                   struct arena *arena, const char *traceparent)
 {
+    if (ws_is_behind(s)) {
+        session_error(s, id, ERR_RATE_LIMITED, "the answer to an earlier sync still waits", NULL,
+                      0);
+        return;
+    }
     Chat__SyncRequest *request = session_may_ask(s, id) ? parse_sync(s, content, id, arena) : NULL;
     if (request != NULL) {
         struct rpc_call question = {.topic = TOPIC_RPC_MESSAGE,

@@ -46,8 +46,17 @@ static void count_close(int code)
     metric_inc(closed_total[i]);
 }
 
-void ws_metrics(void)
+static double read_socket_bytes(void *arg)
 {
+    const struct gateway *gw = arg;
+    return (double)atomic_load(&gw->socket_bytes);
+}
+
+void ws_metrics(struct gateway *gw)
+{
+    metrics_gauge_fn("chat_gateway_socket_bytes",
+                     "Bytes that sockets did not take at once: queues, long answers, TLS.", NULL,
+                     read_socket_bytes, gw);
     for (size_t i = 0; i <= COUNTED_CODES; i++) {
         char labels[32] = "code=\"other\"";
         if (i < COUNTED_CODES) {
@@ -70,6 +79,7 @@ void ws_destroy(struct ws *w)
     w->socket = NULL;
     ws_write_drop_later(w);
     ws_write_drop_queue(w, 0);
+    ws_write_settle(w);
     if (w->queue != w->few) {
         free(w->queue);
         w->queue = w->few;
@@ -224,7 +234,7 @@ void ws_ready(struct session *s)
 
 /* ---- Sweeping ---- */
 
-static void check(struct ws_set *set, struct ws *w, uint32_t now, int64_t wall_s)
+static void check(struct ws_set *set, struct ws *w, uint32_t now, int64_t wall_s, int64_t share)
 {
     if (w->close_code != 0) {
         uint32_t wait_s = atomic_load(&w->session.loop->gw->draining) ? 1 : CLOSE_WAIT_S;
@@ -235,6 +245,8 @@ static void check(struct ws_set *set, struct ws *w, uint32_t now, int64_t wall_s
         ws_destroy(w);
     } else if (w->session.expires_at_s <= wall_s) {
         ws_close(&w->session, WSCLOSE_EXPIRED, "token expired");
+    } else if (w->held > share) {
+        ws_write_too_slow(w);
     } else if (now - w->pinged_s >= GATEWAY_HEARTBEAT_S) {
         w->pinged_s = now;
         ws_send(&w->session, set->ping);
@@ -246,10 +258,16 @@ void ws_tick(struct loop *loop)
     struct ws_set *set = loop->sockets;
     uint32_t now = now_s();
     int64_t wall_s = clock_now_ms() / 1000;
+    int64_t share = ws_write_share(loop->gw);
+    if (share < INT64_MAX) {
+        log_warn("what waits for slow sockets takes too much memory: the slowest are closed",
+                 "budget_mib=%lld share_bytes=%lld",
+                 (long long)loop->gw->settings->socket_memory_mib, (long long)share);
+    }
     struct ws *next;
     for (struct ws *w = set->all; w != NULL; w = next) {
         next = w->next;
-        check(set, w, now, wall_s);
+        check(set, w, now, wall_s, share);
     }
 }
 

@@ -19,6 +19,8 @@ void ws_send(struct session *s, struct frame *frame);
 /* The same for long answers: such frames wait beside the queue and move into it as it empties. What
  * is sent this way stays in order among itself only. */
 void ws_send_later(struct session *s, struct frame *frame);
+/* Something that was sent so still waits. */
+bool ws_is_behind(const struct session *s);
 /* Frames of the client are read from now on. */
 void ws_ready(struct session *s);
 /* Sends what is queued and a close frame, then closes. */
@@ -32,4 +34,4 @@ void ws_tick(struct loop *loop);
 /* The server is going: `reconnect`, then 1001. */
 void ws_drain(struct loop *loop);
 void ws_loop_init(struct loop *loop);
-void ws_metrics(void); /* makes them, once at start; bus thread */
+void ws_metrics(struct gateway *gw); /* makes them, once at start; bus thread */

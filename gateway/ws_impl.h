@@ -30,6 +30,7 @@ struct ws {
     uint32_t tls_bytes;
     struct later *later, **later_tail;
     uint32_t later_bytes;
+    uint32_t held; /* of all these at the end of the last turn: part of gw->socket_bytes */
     uint32_t heard_s, pinged_s, close_s; /* of the monotonic clock */
     struct limits_bucket bucket;
     int16_t close_code; /* 0: open */
@@ -57,4 +58,11 @@ void ws_destroy(struct ws *w);
 void ws_write_append(struct ws *w, struct frame *f);
 void ws_write_drop_queue(struct ws *w, uint32_t from);
 void ws_write_drop_later(struct ws *w);
+/* Counts what waits for the socket now; nothing when it is gone. */
+void ws_write_settle(struct ws *w);
+/* What one socket may hold: all sockets together share a budget, and over it everyone gets an even
+ * part. INT64_MAX: they are within it. */
+int64_t ws_write_share(const struct gateway *gw);
+/* Drops what waits and closes with 4008. */
+void ws_write_too_slow(struct ws *w);
 void ws_write_flush_all(struct loop *loop, struct loop_task *task);

@@ -3,6 +3,9 @@
  * The queue of a socket. Frames queued in one turn of the loop leave in one write at its end; what
  * the kernel does not take waits until it does. Over its bound the queue is dropped and the socket
  * closed: what was missed is there by seq.
+ *
+ * What waits at the end of a turn counts against the budget of all sockets; what comes and goes
+ * within one is mostly shared and soon gone. A frame that many wait for counts for each of them.
  */
 #include "gateway/ws_impl.h"
 
@@ -41,6 +44,28 @@ void ws_write_drop_later(struct ws *w)
     w->later_tail = &w->later;
     w->later_bytes = 0;
 }
+
+/* ---- The budget of all sockets ---- */
+
+void ws_write_settle(struct ws *w)
+{
+    uint32_t bytes = w->socket != NULL ? w->queued + w->tls_bytes + w->later_bytes : 0;
+    if (bytes != w->held) {
+        atomic_fetch_add_explicit(&w->session.loop->gw->socket_bytes,
+                                  (int64_t)bytes - (int64_t)w->held, memory_order_relaxed);
+        w->held = bytes;
+    }
+}
+
+int64_t ws_write_share(const struct gateway *gw)
+{
+    int64_t budget = gw->settings->socket_memory_mib * 1024 * 1024;
+    int sockets = atomic_load_explicit(&gw->sockets, memory_order_relaxed);
+    bool over = atomic_load_explicit(&gw->socket_bytes, memory_order_relaxed) > budget;
+    return over && sockets > 0 ? budget / sockets : INT64_MAX;
+}
+
+/* ---- The queue of one ---- */
 
 /* The first n frames are written. */
 static void pop(struct ws *w, uint32_t n)
@@ -97,7 +122,7 @@ void ws_write_append(struct ws *w, struct frame *f)
     mark_dirty(w);
 }
 
-static void too_slow(struct ws *w)
+void ws_write_too_slow(struct ws *w)
 {
     ws_write_drop_later(w);
     ws_write_drop_queue(w, w->sent > 0 ? 1 : 0); /* a frame that is begun must end */
@@ -113,7 +138,7 @@ void ws_send(struct session *s, struct frame *f)
     ws_write_append(w, f);
     metric_inc(s->loop->gw->metrics.frames_out);
     if (w->queued + w->tls_bytes > GATEWAY_QUEUE_MAX) {
-        too_slow(w);
+        ws_write_too_slow(w);
     }
 }
 
@@ -128,7 +153,7 @@ void ws_send_later(struct session *s, struct frame *f)
         return;
     }
     if (w->later_bytes + f->len > LATER_MAX) {
-        too_slow(w);
+        ws_write_too_slow(w);
         return;
     }
     struct later *l = malloc(sizeof(*l));
@@ -138,6 +163,11 @@ void ws_send_later(struct session *s, struct frame *f)
     w->later_tail = &l->next;
     w->later_bytes += f->len;
     mark_dirty(w);
+}
+
+bool ws_is_behind(const struct session *s)
+{
+    return ((const struct ws *)s)->later != NULL;
 }
 
 static void move_later(struct ws *w)
@@ -237,7 +267,7 @@ static bool flush_tls(struct ws *w)
     return false;
 }
 
-static void flush(struct ws *w)
+static void write_all(struct ws *w)
 {
     while (w->socket != NULL && !w->waiting) {
         move_later(w);
@@ -249,6 +279,14 @@ static void flush(struct ws *w)
             return;
         }
     }
+}
+
+static void flush(struct ws *w)
+{
+    session_keep(&w->session);
+    write_all(w);
+    ws_write_settle(w);
+    session_release(&w->session);
 }
 
 void ws_write_flush_all(struct loop *loop, struct loop_task *task)

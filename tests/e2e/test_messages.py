@@ -268,3 +268,79 @@ def test_repeated_sends_on_a_socket(http):
     assert error["code"] == "invalid", error
     a.ack("chat_message", {"content": "fence", "type": "text", "receiver_id": bob.id})
     assert [b.expect("message")["content"]["content"] for _ in range(2)] == ["once", "fence"]
+
+
+def changed(socket, kind, message_id):
+    """The frame that tells of a change of this message."""
+
+    def fits(frame):
+        content = frame["content"]
+        return frame["type"] == kind and content.get("message", {"id": content.get("message_id")})["id"] == message_id
+
+    return socket.expect(kind, where=fits)["content"]
+
+
+def test_edit_and_recall_a_private_message(server, http):
+    alice, bob = User(http), User(server.http(1))
+    a, b = alice.socket(), bob.socket()
+    sent = alice.send("frist", to=bob.id)
+    edited = alice.ok("PUT", f"/api/messages/{sent['id']}", {"content": "first"})["message"]
+    assert edited["content"] == "first" and edited["edited_at"] and edited["rev"] == 1, edited
+    assert (edited["seq"], edited["created_at"], edited["sender"]["username"]) == (sent["seq"], sent["created_at"], alice.name)
+    for s in (a, b):
+        told = changed(s, "message_edited", sent["id"])["message"]
+        assert told["content"] == "first" and told["rev"] == 1 and told["sender"]["username"] == alice.name, told
+    again = alice.ok("PUT", f"/api/messages/{sent['id']}", {"content": "first"})["message"]
+    assert again["rev"] == 1, "the same content again changes nothing"
+    assert bob.call("PUT", f"/api/messages/{sent['id']}", {"content": "mine"}).status == 403
+    assert bob.call("DELETE", f"/api/messages/{sent['id']}").status == 403
+    assert User(http).call("PUT", f"/api/messages/{sent['id']}", {"content": "x"}).status == 404
+    for content, field in (("", "content"), ("\0", "content"), (5, "content")):
+        r = alice.call("PUT", f"/api/messages/{sent['id']}", {"content": content})
+        assert r.status == 422 and r.fields() == {field}, (content, r)
+    assert alice.call("PUT", f"/api/messages/{sent['id']}", {"content": "x" * 16385}).status == 413
+    assert alice.call("DELETE", f"/api/messages/{sent['id']}").status == 204
+    for s, other in ((a, bob), (b, alice)):
+        told = changed(s, "message_recalled", sent["id"])
+        assert told == {"message_id": sent["id"], "key": f"u:{other.id}", "seq": sent["seq"], "rev": 2, "by": alice.id}, told
+    assert alice.call("DELETE", f"/api/messages/{sent['id']}").status == 204, "again does no harm"
+    r = alice.call("PUT", f"/api/messages/{sent['id']}", {"content": "back"})
+    assert r.status == 409 and r.code == "conflict", r
+    shown = bob.ok("GET", f"/api/messages/{sent['id']}")["message"]
+    assert shown["recalled"] is True and shown["content"] == "" and shown["rev"] == 2, shown
+    assert alice.call("PUT", f"/api/messages/{10**12}", {"content": "x"}).status == 404
+    assert alice.call("DELETE", "/api/messages/x").status in (400, 404, 422)
+
+
+def test_edit_and_recall_by_frames(server, http):
+    alice, bob = User(http), User(server.http(1))
+    group = alice.group(members=[bob])
+    a, b, old = alice.socket(), bob.socket(), bob.socket(protocol=False)
+    first, second = bob.send("one", group=group), bob.send("two", group=group)
+    assert b.ack("edit", {"message_id": first["id"], "content": "1"}) == {}
+    assert changed(a, "message_edited", first["id"])["message"]["content"] == "1"
+    assert changed(old, "message_edited", first["id"])["message"]["content"] == "1"
+    assert a.error("edit", {"message_id": first["id"], "content": "2"})["code"] == "forbidden"
+    assert b.error("edit", {"message_id": first["id"], "content": ""})["code"] == "invalid"
+    assert b.error("edit", {"message_id": 10**12, "content": "x"})["code"] == "not_found"
+    assert b.error("edit", {"message_id": "1"})["code"] == "invalid"
+    assert b.error("recall", {})["code"] == "not_found"
+    assert a.ack("recall", {"message_id": second["id"]}) == {}, "the owner may"
+    told = changed(b, "message_recalled", second["id"])
+    assert told == {"message_id": second["id"], "key": f"g:{group}", "seq": 2, "rev": 2, "by": alice.id}, told
+    b.send("recall", {"message_id": first["id"]})  # without an id there is no ack
+    assert changed(a, "message_recalled", first["id"])["rev"] == 3
+    rows = alice.ok("GET", f"/api/messages?type=group&target_id={group}")["messages"]
+    assert [(m["content"], m["recalled"], m["sender"]["username"]) for m in rows] == [("", True, bob.name)] * 2, rows
+
+
+def test_many_edits_at_once_count_each(server, http):
+    alice, bob = User(http), User(server.http(1))
+    message = alice.send("0", to=bob.id)
+    s = alice.socket()
+    for i in range(1, 8):
+        s.send("edit", {"message_id": message["id"], "content": str(i)}, id=i)
+    for i in range(1, 8):
+        assert s.expect(where=lambda f, i=i: f.get("id") == i)["type"] == "ack"
+    last = bob.ok("GET", f"/api/messages/{message['id']}")["message"]
+    assert last["rev"] == 7 and last["content"] in {str(i) for i in range(1, 8)}, last

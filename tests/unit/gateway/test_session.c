@@ -35,7 +35,7 @@ static struct token_claims token_claims;
 static int signals;
 static profiles_fn names_fn; /* somebody waits for names */
 static void *names_arg;
-static bool names_known;
+static bool names_known, behind;
 
 void ws_send(struct session *s, struct frame *f)
 {
@@ -50,6 +50,12 @@ void ws_send(struct session *s, struct frame *f)
 void ws_send_later(struct session *s, struct frame *f)
 {
     ws_send(s, f);
+}
+
+bool ws_is_behind(const struct session *s)
+{
+    (void)s;
+    return behind;
 }
 
 void ws_ready(struct session *s)
@@ -213,6 +219,7 @@ static void client_open(struct client *c, bool v1)
     closed_with = frees = readies = signals = next_error = token_err = 0;
     opening = NULL;
     names_known = true;
+    behind = false;
     memset(&asked, 0, sizeof(asked));
     c->common.rate_frames = (struct config_rate){.count = 30, .seconds = 1};
     c->gw.common = &c->common;
@@ -490,6 +497,18 @@ TEST(sync_sends_the_messages_before_the_ack)
     CHECK_INT(lines(), 2);
     CHECK(got("{\"id\":21,"));
     CHECK(got("\n{\"type\":\"ack\",\"content\":{\"complete\":true},"));
+    client_close(&c);
+}
+
+TEST(one_long_answer_at_a_time)
+{
+    struct client c;
+    client_open(&c, true);
+    client_load(&c);
+    behind = true;
+    say(&c, "{\"type\":\"sync\",\"content\":{\"conversations\":{\"u:3\":5}},\"id\":9}");
+    CHECK(got("\"code\":\"rate_limited\""));
+    CHECK(asked.fn == NULL);
     client_close(&c);
 }
 
