@@ -37,4 +37,6 @@ void outbox_wake(struct outbox *o);
 int outbox_new(struct bus *bus, const char *name, const char *database_url, struct outbox **out);
 void outbox_lead(struct outbox *o, bool leader);  /* loop thread */
 int64_t outbox_oldest_ms(const struct outbox *o); /* age of the oldest row, 0: empty. Any thread */
-void outbox_stop(struct outbox *o); /* publishes what is there, at most 2 s; takes NULL */
+/* Where it leads, publishes what is there: for at most 2 s, and what is under way then to its end.
+ * Takes NULL. */
+void outbox_stop(struct outbox *o);

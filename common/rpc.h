@@ -3,9 +3,9 @@
  * Questions and answers between daemons, as bytes: numbers calls, matches replies, keeps
  * deadlines, runs handlers. Knows no Kafka: svc.c gives it a way to send and hands it what comes.
  *
- * Requests are delivered at most once; the asker retries, so every writing handler must be safe to
- * repeat. Handlers run on worker threads, one at a time per worker, and may block on their
- * database; callers' callbacks run on the loop.
+ * A request may be lost, and may be delivered again after a crash; the asker retries. So every
+ * writing handler must be safe to repeat. Handlers run on worker threads, one at a time per worker,
+ * and may block on their database; callers' callbacks run on the loop.
  */
 #pragma once
 
@@ -53,8 +53,8 @@ struct rpc_request {
 };
 
 /* in and out are messages of the method's types; out is initialised, filled from the arena.
- * Returns 0, or a negative ERR_* (out is then not sent). ERR_DUPLICATE, ERR_STALE that get here
- * are our own bug and become ERR_INTERNAL. */
+ * Returns 0, or a negative ERR_* (out is then not sent). ERR_STALE (a deadlock, a lock that
+ * did not come) becomes ERR_UNAVAILABLE; ERR_DUPLICATE here is our own bug, ERR_INTERNAL. */
 typedef int (*rpc_handler_fn)(struct rpc_request *rq, const void *in, void *out);
 
 enum rpc_lane {

@@ -162,7 +162,11 @@ uint8_t *rpc_pack_reply(struct arena *arena, const char *instance, uint64_t call
 /* What a client may see of an error: our own bugs look alike and tell nothing. */
 static int outward(struct job *job, int err)
 {
-    if (err == ERR_DUPLICATE || err == ERR_STALE || err == ERR_FENCED || err > 0) {
+    if (err ==
+        ERR_STALE) { /* a deadlock or a lock that did not come: the same may work next time */
+        return ERR_UNAVAILABLE;
+    }
+    if (err == ERR_DUPLICATE || err == ERR_FENCED || err > 0) {
         log_error("handler let an internal error through", "code=%s", err_code(err));
         err = ERR_INTERNAL;
     }

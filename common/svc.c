@@ -138,7 +138,7 @@ static void on_reply_record(void *arg, struct bus_record *record)
     rpc_client_received(ctx->client, record->value, record->len);
 }
 
-/* At most once: the offset is committed before the handler runs. */
+/* Committed before the handler runs, but asynchronously: after a crash a request may come again. */
 static void on_request_record(void *arg, struct bus_record *record)
 {
     struct svc_ctx *ctx = arg;
@@ -147,13 +147,23 @@ static void on_request_record(void *arg, struct bus_record *record)
                         record->request_id);
 }
 
+/* On the in-process bus not before everybody has joined: what no group waits for counts as read. At
+ * a stop the outbox still publishes the events of the last requests; a successor fences it. */
+void svc_lead(struct svc_ctx *ctx)
+{
+    if (ctx->outbox != NULL && !ctx->stopping) {
+        outbox_lead(ctx->outbox, ctx->leads && (bus_is_durable(ctx->bus) || ctx->announced));
+    }
+}
+
 static void on_request_assign(void *arg, enum topic topic, int32_t partition)
 {
     struct svc_ctx *ctx = arg;
     (void)topic;
     ctx->assigned++;
-    if (partition == 0 && ctx->outbox != NULL) {
-        outbox_lead(ctx->outbox, true);
+    if (partition == 0) {
+        ctx->leads = true;
+        svc_lead(ctx);
     }
 }
 
@@ -162,8 +172,9 @@ static void on_request_revoke(void *arg, enum topic topic, int32_t partition, bo
     struct svc_ctx *ctx = arg;
     (void)lost;
     ctx->assigned--;
-    if (partition == 0 && ctx->outbox != NULL) {
-        outbox_lead(ctx->outbox, false);
+    if (partition == 0) {
+        ctx->leads = false;
+        svc_lead(ctx);
     }
     bus_consumer_release(ctx->rpc_consumer, topic, partition);
 }

@@ -44,7 +44,8 @@ struct svc_ctx {
     struct work_item *early_work;
     int leaving; /* consumers that have not left yet */
     int64_t joined_ms;
-    int assigned; /* partitions of the RPC topic */
+    int assigned; /* partitions of the RPC topic, */
+    bool leads;   /* the first one among them: the outbox is ours to publish */
     bool announced, up;
     atomic_llong probe_sent_ms, probe_answered_ms;
 
@@ -56,6 +57,7 @@ struct svc_ctx {
     struct buf causes;
 };
 
+void svc_lead(struct svc_ctx *ctx); /* svc.c: tells the outbox whether it publishes. Loop thread */
 /* svc_ready.c. Loop thread. */
 void svc_ready_start(struct svc_ctx *ctx); /* looks at all parts from now on */
 void svc_ready_look(struct svc_ctx *ctx);  /* looks at once */

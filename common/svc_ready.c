@@ -140,6 +140,7 @@ static void on_ready_timer(uv_timer_t *timer)
     svc_ready_look(ctx);
     if (!ctx->announced && svc_process_was_ready()) {
         ctx->announced = true;
+        svc_lead(ctx);
         uv_timer_set_repeat(timer, READY_LATER_MS);
         if (ctx->svc->announce != NULL) {
             ctx->svc->announce(ctx);

@@ -41,10 +41,15 @@ struct no {
     int64_t until_ms; /* clock_mono_ms */
 };
 
+struct mark {     /* of a partition */
+    int64_t next; /* checked records before this offset have been counted */
+};
+
 struct message_doubts {
     struct message_doubts_wire wire;
     pthread_mutex_t lock; /* guards all that follows */
     struct map entries, nos;
+    struct map marks;   /* (partition, 0): struct mark */
     size_t new_entries; /* stage NEW: nothing to look for when 0 */
     size_t records;     /* of all entries, and those that the wire holds */
     size_t bytes;
@@ -72,6 +77,7 @@ struct message_doubts *message_doubts_new(const struct message_doubts_wire *wire
     pthread_mutex_init(&d->lock, NULL);
     map_init(&d->entries);
     map_init(&d->nos);
+    map_init(&d->marks);
     return d;
 }
 
@@ -108,8 +114,13 @@ void message_doubts_free(struct message_doubts *d)
         free(e);
     }
     clear_nos(d, INT64_MAX);
+    cursor = 0;
+    for (struct map_slot *slot; (slot = map_next(&d->marks, &cursor)) != NULL;) {
+        free(slot->value);
+    }
     map_done(&d->entries);
     map_done(&d->nos);
+    map_done(&d->marks);
     pthread_mutex_destroy(&d->lock);
     free(d);
 }
@@ -291,11 +302,28 @@ int message_doubts_hold(struct message_doubts *d, const struct message_held *hel
     return err;
 }
 
-void message_doubts_seen(struct message_doubts *d, uint64_t user, struct message_conv conv)
+/* A batch may be run again after its records were counted, or before. */
+static bool count_once(struct message_doubts *d, int32_t partition, int64_t offset)
+{
+    struct mark *mark = map_get(&d->marks, (uint64_t)partition, 0);
+    if (mark == NULL) {
+        mark = calloc(1, sizeof(*mark));
+        assert(mark != NULL);
+        map_put(&d->marks, (uint64_t)partition, 0, mark);
+    }
+    if (offset < mark->next) {
+        return false;
+    }
+    mark->next = offset + 1;
+    return true;
+}
+
+void message_doubts_seen(struct message_doubts *d, uint64_t user, struct message_conv conv,
+                         int32_t partition, int64_t offset)
 {
     pthread_mutex_lock(&d->lock);
     struct entry *e = find(d, user, conv);
-    if (e != NULL && e->under_way > 0) {
+    if (count_once(d, partition, offset) && e != NULL && e->under_way > 0) {
         e->under_way--;
         free_if_done(d, e);
     }

@@ -64,8 +64,11 @@ struct message_doubt message_doubts_find(struct message_doubts *d, uint64_t user
  * ERR_UNAVAILABLE: too many wait, refuse it. */
 int message_doubts_hold(struct message_doubts *d, const struct message_held *held)
     __attribute__((warn_unused_result));
-/* A checked record of this sender has come by, whatever became of it. */
-void message_doubts_seen(struct message_doubts *d, uint64_t user, struct message_conv conv);
+/* A checked record of this sender has come by, whatever became of it; as a replay too, since it may
+ * be one that was written without this instance knowing so. Counted once, in the order of the log.
+ */
+void message_doubts_seen(struct message_doubts *d, uint64_t user, struct message_conv conv,
+                         int32_t partition, int64_t offset);
 /* The partition is another's now: refuses what waits, forgets what is under way. */
 void message_doubts_revoke(struct message_doubts *d, int32_t partition);
 

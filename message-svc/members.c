@@ -28,10 +28,15 @@ struct message_fact message_members_fact(const Chat__Membership *m)
     };
 }
 
+static bool is_same_stay(const struct message_member *before, const struct message_fact *fact)
+{
+    return before != NULL && before->active && before->joined_at == fact->joined_at;
+}
+
 bool message_members_next(const struct message_member *before, const struct message_fact *fact,
                           uint64_t last_seq, uint64_t deleted_at, struct message_member *after_out)
 {
-    bool stays = before != NULL && before->active && before->joined_at == fact->joined_at;
+    bool stays = is_same_stay(before, fact);
     uint64_t from_seq = fact->whole_history                     ? 1
                         : stays && before->from_seq <= last_seq ? before->from_seq
                                                                 : last_seq + 1;
@@ -65,8 +70,8 @@ enum message_speak message_members_may_speak(const struct message_member *member
 /* ---- Keeping ---- */
 
 struct known {            /* what the database says about those that the facts are about */
-    struct map members;   /* (group, user): struct message_member */
-    struct map groups;    /* (group, 0): struct message_group; those of the batch too */
+    struct map members;   /* (group, user): struct message_member; changed by those of the batch */
+    struct map groups;    /* (group, 0): struct message_group; without those of the batch */
     struct map last_seqs; /* (group, 0): struct message_conversation */
 };
 
@@ -110,17 +115,26 @@ static int read_groups(struct db *db, struct arena *arena, const struct message_
 }
 
 /* The last message before the joining that the fact tells of: the event may come after messages
- * that the new member shall see. Costs a statement only then. */
+ * that the new member shall see. Costs a statement only where it may move the beginning: of who
+ * stays only backwards, so that the messages since then need not be looked at. */
 static int seq_before_joining(struct db *db, struct arena *arena, const struct known *known,
                               const struct message_fact *fact, uint64_t *seq_out)
 {
     const struct message_conversation *conversation = map_get(&known->last_seqs, fact->group_id, 0);
+    const struct message_member *before = map_get(&known->members, fact->group_id, fact->user_id);
+    bool stays = is_same_stay(before, fact);
     bool joins = fact->role != CHAT__ROLE__TYPE__NONE && !fact->whole_history;
+    bool old = before != NULL &&
+               (fact->version < before->version || (fact->version == before->version && !stays));
     *seq_out = conversation == NULL ? 0 : conversation->last_seq;
-    if (!joins || conversation == NULL || conversation->updated_at < fact->joined_at) {
+    if (!joins || old || (stays && before->from_seq <= 1) || conversation == NULL ||
+        conversation->updated_at < fact->joined_at) {
         return 0;
     }
-    return message_store_seq_before(db, arena, conversation->conv, fact->joined_at, seq_out);
+    uint64_t end = conversation->last_seq + 1;
+    return message_store_seq_before(db, arena, conversation->conv, fact->joined_at,
+                                    stays && before->from_seq < end ? before->from_seq : end,
+                                    seq_out);
 }
 
 /* Applies the facts one after the other; leaves the changed rows, one per member. */

@@ -178,7 +178,8 @@ static void doubt(struct message_item *item, struct sender *sender)
 }
 
 /* A record that comes by again after group-svc said yes. The copy may still be behind that answer
- * (then the answer goes into it), or ahead of it (then the copy is right). */
+ * (then the answer goes into it), or ahead of it (then the copy is right). Where the answer is
+ * forgotten, a copy that says nothing is behind; of one that says no it is not known. */
 static bool checked_may_speak(struct message_plan *plan, struct message_item *item,
                               struct message_member *member, const struct message_doubt *found)
 {
@@ -194,7 +195,10 @@ static bool checked_may_speak(struct message_plan *plan, struct message_item *it
         break;
     }
     if (!found->has_fact) {
-        return true;
+        if (member != NULL) {
+            refuse(item, MESSAGE_NO_ANSWER);
+        }
+        return member == NULL;
     }
     struct message_member *learnt = arena_zalloc(plan->arena, sizeof(*learnt));
     const struct message_group *group = map_get(&plan->groups, item->draft.group_id, 0);

@@ -192,8 +192,9 @@ static void tell(struct svc_batch *b, const struct message_item *item,
     case MESSAGE_REPLAYED:
         break;
     }
-    if (item->is_send && item->command->checked && !item->replay) {
-        message_doubts_seen(message_questions_doubts(questions), item->draft.sender_id, item->conv);
+    if (item->is_send && item->command->checked) {
+        message_doubts_seen(message_questions_doubts(questions), item->draft.sender_id, item->conv,
+                            item->partition, item->offset);
     }
 }
 

@@ -113,10 +113,10 @@ int message_store_write(struct db *db, struct arena *arena, const struct message
 
 /* ---- For readers ---- */
 
-/* The last message of a conversation that is older than before_ms; 0: none. Walks backwards from
- * the newest one. */
+/* The last message of a conversation below seq `end` that is older than before_ms; 0: none. Walks
+ * backwards from there. */
 int message_store_seq_before(struct db *db, struct arena *arena, struct message_conv conv,
-                             int64_t before_ms, uint64_t *seq_out)
+                             int64_t before_ms, uint64_t end, uint64_t *seq_out)
     __attribute__((warn_unused_result));
 /* Messages lo..hi of a conversation, ascending, or the other way round; at most limit. */
 int message_store_range(struct db *db, struct arena *arena, struct message_conv conv, uint64_t lo,

@@ -100,13 +100,14 @@ int message_store_by_id(struct db *db, struct arena *arena, uint64_t id, struct 
 }
 
 int message_store_seq_before(struct db *db, struct arena *arena, struct message_conv conv,
-                             int64_t before_ms, uint64_t *seq_out)
+                             int64_t before_ms, uint64_t end, uint64_t *seq_out)
 {
     struct db_rows rows;
     int err = db_query(db, arena,
-                       "SELECT seq FROM message WHERE conv_a = ? AND conv_b = ? AND created_at < ? "
-                       "ORDER BY seq DESC LIMIT 1",
-                       (struct db_value[]){DB_I(conv.a), DB_I(conv.b), DB_I(before_ms)}, 3, &rows);
+                       "SELECT seq FROM message WHERE conv_a = ? AND conv_b = ? AND seq < ? AND "
+                       "created_at < ? ORDER BY seq DESC LIMIT 1",
+                       (struct db_value[]){DB_I(conv.a), DB_I(conv.b), DB_I(end), DB_I(before_ms)},
+                       4, &rows);
     if (err == 0) {
         *seq_out = rows.count == 0 ? 0 : (uint64_t)db_at(&rows, 0, 0)->i;
     }

@@ -20,7 +20,7 @@
 
 static struct {
     atomic_int done; /* parts of the play that are over; the last one ends the process */
-    int ok_err, refused_err, late_err, unknown_err, asked_err, expected_err;
+    int ok_err, refused_err, late_err, stale_err, unknown_err, asked_err, expected_err;
     char refused_detail[100], refused_field[50];
     uint64_t answered_id;
     atomic_int seen, runs, failures, out_of_order, worked, assigned, revoked;
@@ -39,6 +39,9 @@ static int handle_get(struct rpc_request *rq, const void *in, void *out)
     Chat__GetPresenceReply *reply = out;
     if (request->n_user_ids == 0) {
         return rpc_invalid(rq, "user_ids", "must name somebody");
+    }
+    if (request->user_ids[0] == 99) {
+        return ERR_STALE; /* as from a deadlock */
     }
     reply->n_users = 1;
     reply->users = arena_array(rq->arena, 1, sizeof(void *));
@@ -192,7 +195,7 @@ static atomic_int echoes;
 
 static void part_done(void)
 {
-    if (atomic_fetch_add(&play.done, 1) + 1 == 7) {
+    if (atomic_fetch_add(&play.done, 1) + 1 == 8) {
         svc_shutdown(driver, 0);
     }
 }
@@ -252,6 +255,8 @@ static void ask_all(struct svc_ctx *ctx)
     request.n_user_ids = 1;
     request.user_ids = &id;
     CHECK_INT(rpc_call(client, &call, on_ok, NULL), 0);
+    id = 99;
+    CHECK_INT(rpc_call(client, &call, on_other, &play.stale_err), 0);
     call.method = "ListOnline";
     Chat__ListOnlineRequest slow = CHAT__LIST_ONLINE_REQUEST__INIT;
     call.input = &slow;
@@ -317,6 +322,7 @@ TEST(two_services_in_one_process)
     CHECK_STR(play.refused_field, "user_ids");
     CHECK_STR(play.refused_detail, "user_ids must name somebody");
     CHECK_INT(play.late_err, ERR_TIMEOUT);
+    CHECK_INT(play.stale_err, ERR_UNAVAILABLE);
     CHECK_INT(play.unknown_err, ERR_INTERNAL);
     CHECK_INT(play.asked_err, 0);
     CHECK_INT(atomic_load(&play.seen), RECORDS);

@@ -99,8 +99,9 @@ static inline void carry_doubts(struct instance *in)
             held.value = pb_pack(&checked, in->arena, &held.len);
             CHECK_INT(message_doubts_hold(in->doubts, &held), 0);
         }
-        if (item->is_send && item->command->checked && !item->replay) {
-            message_doubts_seen(in->doubts, item->draft.sender_id, item->conv);
+        if (item->is_send && item->command->checked) {
+            message_doubts_seen(in->doubts, item->draft.sender_id, item->conv, item->partition,
+                                item->offset);
         }
     }
 }

@@ -454,6 +454,30 @@ TEST(an_answer_goes_into_the_copy)
     world_free(world);
 }
 
+/* Who takes the partition over has the record and not the answer. */
+TEST(without_the_answer_a_removal_is_not_overruled)
+{
+    for (int removed = 0; removed < 2; removed++) {
+        struct world *world = world_new();
+        struct instance *in = instance_new(), *heir = instance_new();
+        struct message_fact fact = fact_of(9, 1, CHAT__ROLE__TYPE__MEMBER, 4);
+        post(world, (struct letter){.from = 1, .group = 9});
+        must_run(in, world, 0, 1);
+        carry_doubts(in);
+        answer(in, true, MESSAGE_ANSWER_YES, &fact);
+        deliver_appended(in, world);
+        if (removed) {
+            apply(in, fact_of(9, 1, CHAT__ROLE__TYPE__NONE, 5));
+        }
+        must_run(heir, world, 1, 2);
+        CHECK_INT(outcome(heir, 0), removed ? MESSAGE_REFUSED : MESSAGE_STORED);
+        CHECK_INT(heir->batch.items[0].refusal.err, removed ? ERR_UNAVAILABLE : 0);
+        instance_free(in);
+        instance_free(heir);
+        world_free(world);
+    }
+}
+
 /* Confirmed, and thrown out before the record comes by again. */
 TEST(the_copy_may_know_better_than_the_answer)
 {

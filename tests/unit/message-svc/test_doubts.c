@@ -97,11 +97,29 @@ TEST(yes_appends_in_order)
     }
     for (size_t i = 0; i < 3; i++) {
         CHECK_INT(message_doubts_find(d, 1, group).under_way, 3 - i);
-        message_doubts_seen(d, 1, group);
+        message_doubts_seen(d, 1, group, 9, 10 + (int64_t)i);
     }
     CHECK_INT(message_doubts_find(d, 1, group).state, MESSAGE_DOUBT_NONE);
     CHECK_INT(message_doubts_count(d), 0);
-    message_doubts_seen(d, 1, group);
+    message_doubts_seen(d, 1, group, 9, 13);
+    message_doubts_free(d);
+}
+
+TEST(a_record_that_is_run_again_is_counted_once)
+{
+    struct message_doubts *d = anew();
+    hold(d, 1, group, "a");
+    hold(d, 1, group, "b");
+    take_and_answer(d, true, MESSAGE_ANSWER_YES);
+    for (size_t i = 0; i < 2; i++) {
+        message_doubts_appended(d, appended[i], 0);
+    }
+    for (size_t i = 0; i < 3; i++) {
+        message_doubts_seen(d, 1, group, 9, 20);
+        CHECK_INT(message_doubts_find(d, 1, group).under_way, 1);
+    }
+    message_doubts_seen(d, 1, group, 9, 21);
+    CHECK_INT(message_doubts_find(d, 1, group).state, MESSAGE_DOUBT_NONE);
     message_doubts_free(d);
 }
 
