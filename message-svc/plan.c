@@ -196,7 +196,7 @@ static bool checked_may_speak(struct message_plan *plan, struct message_item *it
     }
     if (!found->has_fact) {
         if (member != NULL) {
-            refuse(item, MESSAGE_NO_ANSWER);
+            message_plan_refuse(item, MESSAGE_NO_ANSWER);
         }
         return member == NULL;
     }
