@@ -16,7 +16,7 @@ struct http_request {
     size_t method_len, path_len, query_len;
     const char *body;
     size_t body_len;
-    const char *authority; /* of the Host header */
+    const char *authority; /* of the Host header, or of an absolute target */
     size_t authority_len;
     const char *upgrade; /* the Upgrade header; NULL: none */
     size_t upgrade_len;

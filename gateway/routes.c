@@ -62,6 +62,7 @@ static const struct route table[] = {
     {"DELETE", "/api/groups/:id/members/:user_id", USER, GROUP, .rpc = "RemoveMember",
      .status = 204, .key = "id"},
 
+    /* Its token may stand elsewhere: ws_upgrade.c looks for it, then counts the request. */
     {"GET", "/api/ws", .act = ACT_SOCKET, .who = ROUTES_ANYONE, .status = 101},
     {"GET", "/api/monitor/system", ADMIN, .act = ACT_SYSTEM, .status = 200},
     {"GET", "/api/monitor/connections", ADMIN, .act = ACT_CONNECTIONS, .status = 200},
