@@ -35,10 +35,8 @@ struct bus_options {
     int32_t partitions;
     int16_t replication;
     const char *security_protocol, *sasl_mechanism, *sasl_username, *sasl_password, *ssl_ca_file;
-    /* Of TOPIC_EVENTS_SESSION, at least: it is raised where it is less. 0: not known here, the
-     * topic is neither made nor looked at. */
-    int64_t session_retention_ms;
-    bool reply_topic; /* make and own TOPIC_REPLY for this instance */
+    int64_t session_retention_ms; /* TOPIC_EVENTS_SESSION: raised to it. 0: another's to make */
+    bool reply_topic;             /* make and own TOPIC_REPLY for this instance */
 };
 
 /* Connects, makes missing topics, and checks the partition counts of those that are there.
@@ -57,8 +55,7 @@ bool bus_is_connected(const struct bus *bus); /* some broker is up; any thread *
 int32_t bus_partitions(const struct bus *bus, enum topic topic);
 /* The partition of a key (map_hash_stable modulo count; equal on both implementations). */
 int32_t bus_partition_of(const struct bus *bus, enum topic topic, struct bus_key key);
-/* First and next offset of a partition. Asks the server, waits up to 5 s: ERR_UNAVAILABLE. Any
- * thread. */
+/* First and next offset of a partition. Waits up to 5 s: ERR_UNAVAILABLE. Any thread. */
 int bus_watermarks(struct bus *bus, enum topic topic, int32_t partition, int64_t *first_out,
                    int64_t *next_out);
 
