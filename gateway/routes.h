@@ -48,7 +48,8 @@ struct route {
     enum topic topic; /* ACT_RPC: which service */
     const ProtobufCServiceDescriptor *service;
     const char *rpc;
-    const char *key;      /* input field that picks the partition; NULL: the caller */
+    const char
+        *key; /* input field that picks the partition, a number or a name; NULL: the caller */
     const char *location; /* of what was made: "/api/groups/{group.id}", from the reply */
     const char *version;  /* "user.version": the reply's ETag; NULL: none */
     const char *only;     /* the one member of the reply that is shown; NULL: all of them */
