@@ -15,7 +15,7 @@
 /* What all workers share; made at start, then only read. */
 struct auth_state {
     struct token_keys *keys;
-    uint8_t refresh_key[AUTH_REFRESH_KEY_BYTES];
+    struct auth_refresh_keys refresh_keys;
     struct auth_attempts *attempts; /* NULL: failed logins are not counted */
     int64_t access_s, refresh_s;    /* how long tokens live */
 };

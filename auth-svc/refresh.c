@@ -9,6 +9,7 @@
 
 #include <assert.h>
 #include <sodium.h>
+#include <stdbool.h>
 #include <string.h>
 
 enum {
@@ -23,12 +24,13 @@ static_assert(AUTH_REFRESH_KEY_BYTES == crypto_auth_hmacsha256_KEYBYTES, "HMAC k
 static_assert(AUTH_REFRESH_KEY_BYTES == crypto_kdf_KEYBYTES, "KDF key");
 
 /* Extract, then expand: BLAKE2b makes the text of any length a key, libsodium's KDF a subkey. */
-void auth_refresh_derive_key(const void *secret, size_t n, uint8_t key_out[AUTH_REFRESH_KEY_BYTES])
+void auth_refresh_add_key(struct auth_refresh_keys *keys, const void *secret, size_t n)
 {
     uint8_t master[crypto_kdf_KEYBYTES];
 
+    assert(keys->n < AUTH_REFRESH_KEYS_MAX);
     crypto_generichash(master, sizeof(master), secret, n, NULL, 0);
-    crypto_kdf_derive_from_key(key_out, AUTH_REFRESH_KEY_BYTES, 1, "refresh.", master);
+    crypto_kdf_derive_from_key(keys->at[keys->n++], AUTH_REFRESH_KEY_BYTES, 1, "refresh.", master);
     sodium_memzero(master, sizeof(master));
 }
 
@@ -53,29 +55,40 @@ static void make_mac(const uint8_t *key, const uint8_t numbers[NUMBERS], uint8_t
     crypto_auth_hmacsha256_final(&state, mac_out);
 }
 
-void auth_refresh_write_text(const uint8_t key[AUTH_REFRESH_KEY_BYTES],
+void auth_refresh_write_text(const struct auth_refresh_keys *keys,
                              const struct auth_refresh_token *token,
                              char text_out[AUTH_REFRESH_TEXT_SIZE])
 {
     uint8_t bytes[BYTES];
 
     put_numbers(token, bytes);
-    make_mac(key, bytes, bytes + NUMBERS);
+    make_mac(keys->at[0], bytes, bytes + NUMBERS);
     sodium_bin2base64(text_out, AUTH_REFRESH_TEXT_SIZE, bytes, BYTES, VARIANT);
 }
 
-int auth_refresh_read_text(const uint8_t key[AUTH_REFRESH_KEY_BYTES], const void *text, size_t n,
+static bool is_ours(const struct auth_refresh_keys *keys, const uint8_t bytes[BYTES])
+{
+    for (size_t i = 0; i < keys->n; i++) {
+        uint8_t mac[MAC];
+        make_mac(keys->at[i], bytes, mac);
+        if (sodium_memcmp(mac, bytes + NUMBERS, MAC) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int auth_refresh_read_text(const struct auth_refresh_keys *keys, const void *text, size_t n,
                            struct auth_refresh_token *token_out)
 {
-    uint8_t bytes[BYTES], mac[MAC];
+    uint8_t bytes[BYTES];
     size_t len = 0;
 
     if (n != AUTH_REFRESH_TEXT_SIZE - 1 ||
         sodium_base642bin(bytes, BYTES, text, n, NULL, &len, NULL, VARIANT) != 0 || len != BYTES) {
         return ERR_UNAUTHENTICATED;
     }
-    make_mac(key, bytes, mac);
-    if (sodium_memcmp(mac, bytes + NUMBERS, MAC) != 0) {
+    if (!is_ours(keys, bytes)) {
         return ERR_UNAUTHENTICATED;
     }
     struct auth_refresh_token token = {0};

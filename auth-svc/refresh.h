@@ -13,7 +13,14 @@
 #include <stdint.h>
 
 #define AUTH_REFRESH_KEY_BYTES 32
+#define AUTH_REFRESH_KEYS_MAX 16
 #define AUTH_REFRESH_TEXT_SIZE 60 /* with the NUL */
+
+/* The first makes tokens, all are good to read them. */
+struct auth_refresh_keys {
+    uint8_t at[AUTH_REFRESH_KEYS_MAX][AUTH_REFRESH_KEY_BYTES];
+    size_t n;
+};
 
 struct auth_refresh_token {
     uint64_t session_id;
@@ -21,16 +28,16 @@ struct auth_refresh_token {
 };
 
 /*
- * The HMAC's key, from what signs access tokens (the secret, or the text of the private key file).
- * No setting of its own: who holds the signing key can make access tokens for anyone, so a second
- * key would protect nothing more, and could be forgotten. Changing the signing key makes all
- * refresh tokens bad: users log in again.
+ * One more HMAC key, from what signs access tokens (the secret, or a private key): the newest
+ * first. No setting of its own: who holds the signing key can make access tokens for anyone, so a
+ * second key would protect nothing more, and could be forgotten. Tokens stay good as long as the
+ * key that they were made with is among them.
  */
-void auth_refresh_derive_key(const void *secret, size_t n, uint8_t key_out[AUTH_REFRESH_KEY_BYTES]);
-void auth_refresh_write_text(const uint8_t key[AUTH_REFRESH_KEY_BYTES],
+void auth_refresh_add_key(struct auth_refresh_keys *keys, const void *secret, size_t n);
+void auth_refresh_write_text(const struct auth_refresh_keys *keys,
                              const struct auth_refresh_token *token,
                              char text_out[AUTH_REFRESH_TEXT_SIZE]);
 /* ERR_UNAUTHENTICATED: not a token of ours. Says nothing about the session's state. */
-int auth_refresh_read_text(const uint8_t key[AUTH_REFRESH_KEY_BYTES], const void *text, size_t n,
+int auth_refresh_read_text(const struct auth_refresh_keys *keys, const void *text, size_t n,
                            struct auth_refresh_token *token_out)
     __attribute__((warn_unused_result));

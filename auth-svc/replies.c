@@ -59,7 +59,7 @@ int auth_replies_fill_grant(struct rpc_request *rq, const struct auth_store_user
         log_error("token not signed", "user=%llu", (unsigned long long)user->id);
         return ERR_INTERNAL;
     }
-    auth_refresh_write_text(state->refresh_key, &refresh, text);
+    auth_refresh_write_text(&state->refresh_keys, &refresh, text);
     out->message = pb_str(message);
     out->user = auth_replies_make_user(rq->arena, user, AUTH_REPLIES_OWN);
     out->token = pb_str(token);

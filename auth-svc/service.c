@@ -13,12 +13,12 @@
 #include "common/log.h"
 #include "proto/auth.pb-c.h"
 
-#include <errno.h>
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_FILE_MAX = 64 * 1024 };
+static_assert(TOKEN_KEYS_MAX <= AUTH_REFRESH_KEYS_MAX, "a refresh key for each");
 
 struct service {
     struct auth_state state; /* first: what workers get */
@@ -26,30 +26,6 @@ struct service {
 };
 
 /* ---- Keys ---- */
-
-static int derive_from_file(const char *path, uint8_t *key_out, char *problem, size_t problem_size)
-{
-    char *text = malloc(KEY_FILE_MAX);
-    FILE *file = text == NULL ? NULL : fopen(path, "re");
-    size_t n = file == NULL ? 0 : fread(text, 1, KEY_FILE_MAX, file);
-    int rc = 0;
-
-    if (n == 0 || n == KEY_FILE_MAX) {
-        snprintf(problem, problem_size, "JWT_PRIVATE_KEY_FILE %s cannot be read: %s.", path,
-                 file == NULL ? strerror(errno) : "it is empty or too long");
-        rc = ERR_INVALID;
-    } else {
-        auth_refresh_derive_key(text, n, key_out);
-    }
-    if (file != NULL) {
-        fclose(file);
-    }
-    if (text != NULL) {
-        explicit_bzero(text, KEY_FILE_MAX);
-    }
-    free(text);
-    return rc;
-}
 
 /* The skeleton has settled which way it is (secret or files) and that release has a real one. */
 static int load_keys(const struct svc_settings *common, struct auth_state *state, char *problem,
@@ -65,14 +41,12 @@ static int load_keys(const struct svc_settings *common, struct auth_state *state
     int rc = token_keys_load(secret, private_file,
                              secret == NULL ? common->jwt_public_key_file : NULL, &state->keys,
                              problem, problem_size);
-    if (rc != 0) {
-        return rc;
+    const void *kept;
+    size_t n;
+    for (size_t i = 0; rc == 0 && token_keys_secret(state->keys, i, &kept, &n); i++) {
+        auth_refresh_add_key(&state->refresh_keys, kept, n);
     }
-    if (secret == NULL) {
-        return derive_from_file(private_file, state->refresh_key, problem, problem_size);
-    }
-    auth_refresh_derive_key(secret, strlen(secret), state->refresh_key);
-    return 0;
+    return rc;
 }
 
 /* ---- The service's life ---- */
@@ -107,7 +81,7 @@ static void service_free(struct svc_ctx *ctx)
     if (service != NULL) {
         token_keys_free(service->state.keys);
         auth_attempts_free(service->state.attempts);
-        explicit_bzero(service->state.refresh_key, sizeof(service->state.refresh_key));
+        explicit_bzero(&service->state.refresh_keys, sizeof(service->state.refresh_keys));
         free(service);
     }
 }

@@ -97,7 +97,7 @@ int auth_sessions_refresh(struct rpc_request *rq, const void *in, void *out)
     if (request->refresh_token.len == 0) {
         return rpc_invalid(rq, "refresh_token", "must not be empty");
     }
-    int rc = auth_refresh_read_text(state->refresh_key, request->refresh_token.data,
+    int rc = auth_refresh_read_text(&state->refresh_keys, request->refresh_token.data,
                                     request->refresh_token.len, &r.token);
     if (rc == 0) {
         rc = auth_store_transact(rq->db, refresh_in_transaction, &r);
@@ -155,7 +155,7 @@ int auth_sessions_logout(struct rpc_request *rq, const void *in, void *out)
 
     (void)out;
     if (request->refresh_token.len > 0) {
-        int rc = auth_refresh_read_text(state->refresh_key, request->refresh_token.data,
+        int rc = auth_refresh_read_text(&state->refresh_keys, request->refresh_token.data,
                                         request->refresh_token.len, &token);
         if (rc != 0) {
             return rpc_fail(rq, rc, "the refresh token is not valid");

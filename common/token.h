@@ -16,6 +16,7 @@
 
 #define TOKEN_MAX 4096 /* bytes; longer ones are refused unread */
 #define TOKEN_ISSUER "chatroom"
+#define TOKEN_KEYS_MAX 16 /* private ones, and public ones */
 
 struct token_keys;
 
@@ -26,15 +27,21 @@ struct token_claims {
 };
 
 /*
- * Exactly one way: a secret (HS256, at least 32 bytes), or key files. private_file signs (RS256 or
- * ES256 by the key's type), public_files is a comma-separated list of PEM files that verify: the
- * first belongs to the private key, further ones are earlier keys (rotation). `kid` is the first 16
+ * Exactly one way: a secret (HS256, at least 32 bytes), or key files. private_file holds private
+ * keys, the newest first: that one signs (RS256 or ES256 by the key's type), the earlier ones are
+ * for token_keys_secret. public_files is a comma-separated list of PEM files that verify: the first
+ * belongs to the key that signs, further ones are earlier keys (rotation). `kid` is the first 16
  * hex digits of the SHA-256 of the public key's DER. A verifier needs no private key. ERR_INVALID,
  * one sentence in problem.
  */
 int token_keys_load(const char *secret, const char *private_file, const char *public_files,
                     struct token_keys **keys_out, char *problem, size_t problem_size);
 void token_keys_free(struct token_keys *keys);
+
+/* What is kept secret here, the newest first: the secret, or the private keys (their DER as it
+ * stands in the file). To derive other keys from. False: there are no more. */
+bool token_keys_secret(const struct token_keys *keys, size_t i, const void **secret_out,
+                       size_t *n_out);
 
 /* The token, in the arena. ERR_INVALID: no signing key. */
 int token_sign(const struct token_keys *keys, const struct token_claims *claims,

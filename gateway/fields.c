@@ -2,9 +2,13 @@
 #include "gateway/fields.h"
 
 #include "common/buf.h"
+#include "common/map.h"
+#include "common/text.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+enum { FOLD_MAX = 1024 }; /* no name is longer; folding takes time */
 
 const ProtobufCFieldDescriptor *fields_find(const void *message, const char *name, size_t len)
 {
@@ -83,6 +87,29 @@ bool fields_set_bytes(void *message, const char *name, ProtobufCBinaryData value
         return false;
     }
     memcpy(place(message, f), &value, sizeof(value));
+    return true;
+}
+
+/* FNV-1a, then mixed: the same in every process. */
+static uint64_t hash_bytes(const void *p, size_t n)
+{
+    uint64_t hash = UINT64_C(14695981039346656037);
+    for (size_t i = 0; i < n; i++) {
+        hash = (hash ^ ((const uint8_t *)p)[i]) * UINT64_C(1099511628211);
+    }
+    return map_hash_stable(hash, n);
+}
+
+bool fields_get_key(const void *message, const char *name, struct arena *arena, uint64_t *key_out)
+{
+    const ProtobufCFieldDescriptor *f = fields_find(message, name, strlen(name));
+    if (f == NULL || f->type != PROTOBUF_C_TYPE_BYTES || f->label == PROTOBUF_C_LABEL_REPEATED) {
+        return fields_get_u64(message, name, strlen(name), key_out);
+    }
+    ProtobufCBinaryData text;
+    memcpy(&text, (const char *)message + f->offset, sizeof(text));
+    const char *folded = text.len <= FOLD_MAX ? text_fold(arena, text.data, text.len) : NULL;
+    *key_out = folded != NULL ? hash_bytes(folded, strlen(folded)) : 0;
     return true;
 }
 

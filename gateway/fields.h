@@ -17,5 +17,8 @@ const void *fields_get_message(const void *message, const char *name);
 /* Sets a number (uint64, int64) or text, as a member of a oneof too. False: no such field. */
 bool fields_set_u64(void *message, const char *name, uint64_t value);
 bool fields_set_bytes(void *message, const char *name, ProtobufCBinaryData value);
+/* What picks the partition: a number itself, of a name the hash of its folded form (one for all
+ * gateways). False: no such field, or of another type. */
+bool fields_get_key(const void *message, const char *name, struct arena *arena, uint64_t *key_out);
 /* "/api/groups/{group.id}" with the reply's numbers; NULL: one of them is missing. */
 const char *fields_expand(const char *pattern, const void *message, struct arena *arena);

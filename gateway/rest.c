@@ -105,7 +105,7 @@ static void act_rpc(struct rest *r)
     }
     uint64_t key = r->claims.user_id;
     if (route->key != NULL) {
-        fields_get_u64(input, route->key, strlen(route->key), &key);
+        fields_get_key(input, route->key, r->arena, &key);
     }
     struct rpc_call call = {.topic = route->topic,
                             .method = route->rpc,

@@ -20,7 +20,8 @@
 static const struct route table[] = {
     {"POST", "/api/register", LOGIN_LIMIT, AUTH, .rpc = "SignUp", .status = 201,
      .location = "/api/users/{user.id}"},
-    {"POST", "/api/login", LOGIN_LIMIT, AUTH, .rpc = "Login", .status = 200},
+    {"POST", "/api/login", LOGIN_LIMIT, AUTH, .rpc = "Login", .status = 200,
+     .key = "username"}, /* failed ones are counted where they arrive */
     {"POST", "/api/refresh", LOGIN_LIMIT, AUTH, .rpc = "Refresh", .status = 200},
     {"POST", "/api/logout", .who = ROUTES_MAYBE, .limit = LIMITS_USER, AUTH, .rpc = "Logout",
      .status = 204, .body_optional = true},

@@ -50,7 +50,8 @@ struct route {
     enum topic topic; /* ACT_RPC: which service */
     const ProtobufCServiceDescriptor *service;
     const char *rpc;
-    const char *key;      /* input field that picks the partition; NULL: the caller */
+    const char *key;      /* input field, a number or a name, that picks the partition; NULL: the
+                             caller */
     const char *own;      /* input field that stays empty and so means the caller; NULL: none */
     const char *location; /* of what was made: "/api/groups/{group.id}", from the reply; without a
                              slash before it: below the request's own path */

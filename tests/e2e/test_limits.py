@@ -141,16 +141,24 @@ def test_rs256_and_es256_with_rotation():
         old = User(server.http())
         assert old.call("GET", "/api/users/me").status == 200
         server.stop()
-        server.env.update(JWT_PRIVATE_KEY_FILE=ec, JWT_PUBLIC_KEY_FILE=f"{ec}.pub,{rsa}.pub")
+        both = f"{server.dir}/both.pem"
+        with open(both, "w") as out:
+            out.write(open(ec).read() + open(rsa).read())
+        server.env.update(JWT_PRIVATE_KEY_FILE=both, JWT_PUBLIC_KEY_FILE=f"{ec}.pub,{rsa}.pub")
         server.start()
         new = User(server.http())
         assert new.call("GET", "/api/users/me").status == 200
         assert old.call("GET", "/api/users/me").status == 200, "signed with the earlier key"
+        r = server.http().call("POST", "/api/refresh", {"refresh_token": old.refresh_token})
+        assert r.status == 200, "made with the earlier key"
+        old.refresh_token = r.json["refresh_token"]
         server.stop()
-        server.env["JWT_PUBLIC_KEY_FILE"] = f"{ec}.pub"
+        server.env.update(JWT_PRIVATE_KEY_FILE=ec, JWT_PUBLIC_KEY_FILE=f"{ec}.pub")
         server.start()
         assert new.call("GET", "/api/users/me").status == 200
         assert old.call("GET", "/api/users/me").status == 401, "its key is not accepted any more"
+        r = server.http().call("POST", "/api/refresh", {"refresh_token": old.refresh_token})
+        assert r.status == 200, "refreshed while both keys were there"
 
 
 @only("standalone")

@@ -30,7 +30,7 @@ static inline void make_state(void)
 {
     CHECK_INT(auth_password_init(), 0);
     CHECK_INT(token_keys_load(TEST_SECRET, NULL, NULL, &state.keys, problem, sizeof(problem)), 0);
-    auth_refresh_derive_key(TEST_SECRET, strlen(TEST_SECRET), state.refresh_key);
+    auth_refresh_add_key(&state.refresh_keys, TEST_SECRET, strlen(TEST_SECRET));
     state.attempts = NULL;
     state.access_s = 900;
     state.refresh_s = 2592000;

@@ -127,10 +127,10 @@ TEST(refresh_refuses)
     CHECK_INT(refresh(c, pb_str("nonsense"), &grant), ERR_UNAUTHENTICATED);
     CHECK_INT(refresh(c, first.token, &grant), ERR_UNAUTHENTICATED);
     future.session_id = claims_of(&first).session_id;
-    auth_refresh_write_text(state.refresh_key, &future, text);
+    auth_refresh_write_text(&state.refresh_keys, &future, text);
     CHECK_INT(refresh(c, pb_str(text), &grant), ERR_UNAUTHENTICATED);
     future.session_id = 999;
-    auth_refresh_write_text(state.refresh_key, &future, text);
+    auth_refresh_write_text(&state.refresh_keys, &future, text);
     CHECK_INT(refresh(c, pb_str(text), &grant), ERR_UNAUTHENTICATED);
     CHECK_INT(events(c, TOPIC_EVENTS_SESSION), 0);
     at_ms(2592000LL * 1000); /* expired */

@@ -499,6 +499,65 @@ TOKEN_TEST(rotation, true)
     token_keys_free(stranger);
 }
 
+static void write_file(const char *to, const char *const *from, size_t n, const char *tail)
+{
+    FILE *out = fopen(to, "we");
+
+    for (size_t i = 0; i < n; i++) {
+        char text[8192];
+        FILE *in = fopen(from[i], "re");
+        fwrite(text, 1, fread(text, 1, sizeof(text), in), out);
+        fclose(in);
+    }
+    fputs(tail, out);
+    fclose(out);
+}
+
+/* What the i-th private key of the file derives from; "" when there is none. */
+static const char *secret_at(const struct token_keys *keys, size_t i)
+{
+    const void *secret;
+    size_t n;
+
+    return token_keys_secret(keys, i, &secret, &n) ? base64url(secret, n) : "";
+}
+
+TOKEN_TEST(several_private_keys, true)
+{
+    const char *list[] = {path(EC_A, "private"), path(EC_A, "public"), path(RSA_A, "private")};
+    const char *file = path(9, "private");
+    struct token_keys *rsa = load(NULL, path(RSA_A, "private"), path(RSA_A, "public"));
+    struct token_keys *ec = load(NULL, path(EC_A, "private"), path(EC_A, "public"));
+    struct token_claims claims = alice();
+
+    write_file(file, list, 3, "\n# the end\n");
+    struct token_keys *both = load(NULL, file, path(EC_A, "public"));
+    CHECK_INT(verify(ec, sign(both, &claims)), 0); /* the first signs */
+    CHECK_STR(secret_at(both, 0), secret_at(ec, 0));
+    CHECK_STR(secret_at(both, 1), secret_at(rsa, 0));
+    CHECK_STR(secret_at(both, 2), "");
+    CHECK(strcmp(secret_at(ec, 0), secret_at(rsa, 0)) != 0 && secret_at(ec, 0)[0] != '\0');
+    token_keys_free(rsa);
+    token_keys_free(ec);
+    token_keys_free(both);
+
+    struct token_keys *keys = NULL; /* the second belongs to the public key, but does not sign */
+    CHECK(token_keys_load(NULL, file, path(RSA_A, "public"), &keys, problem, 200) == ERR_INVALID);
+    write_file(file, list, 1, "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhki\n"); /* cut off */
+    CHECK_INT(token_keys_load(NULL, file, NULL, &keys, problem, sizeof(problem)), ERR_INVALID);
+    for (size_t n = 16; n <= 17; n++) {
+        const char *many[17];
+        for (size_t i = 0; i < n; i++) {
+            many[i] = path(EC_A, "private");
+        }
+        write_file(file, many, n, "");
+        CHECK_INT(token_keys_load(NULL, file, NULL, &keys, problem, sizeof(problem)),
+                  n <= TOKEN_KEYS_MAX ? 0 : ERR_INVALID);
+    }
+    token_keys_free(keys);
+    unlink(file);
+}
+
 TOKEN_TEST(wrong_keys, true)
 {
     FILE *locked = fopen(path(9, "private"), "we");
