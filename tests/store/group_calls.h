@@ -134,23 +134,6 @@ static inline int set_role(struct client *c, uint64_t by, uint64_t group, uint64
     return call(c, by, group_update_member, &in, &out);
 }
 
-static inline int mute(struct client *c, uint64_t by, uint64_t group, uint64_t user, int64_t until)
-{
-    Chat__UpdateMemberRequest in = CHAT__UPDATE_MEMBER_REQUEST__INIT;
-    Chat__MemberReply out = CHAT__MEMBER_REPLY__INIT;
-
-    in.id = group;
-    in.user_id = user;
-    in.muted_until_given_case = CHAT__UPDATE_MEMBER_REQUEST__MUTED_UNTIL_GIVEN_MUTED_UNTIL;
-    in.muted_until = until;
-    int err = call(c, by, group_update_member, &in, &out);
-    if (err == 0) {
-        CHECK_INT(out.member->muted_until, until);
-        CHECK_INT(out.member->user->id, user);
-    }
-    return err;
-}
-
 /* By Alice, who owns all groups of these tests. */
 static inline void make_admin(struct client *c, uint64_t group, uint64_t user)
 {

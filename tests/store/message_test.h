@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: MIT
-/*
- * Instances of message-svc for its tests: the writer's core on a log made by hand, and a wire for
- * doubts that only notes.
- */
+/* Instances of message-svc: its writer on a log made by hand, and a wire for doubts that notes. */
 #pragma once
 
 #include "tests/store/message_log.h"
@@ -127,17 +124,6 @@ static inline void answer(struct instance *in, bool groups, enum message_answer 
     }
 }
 
-static inline void join_group(struct instance *in, uint64_t group, uint64_t user, uint64_t version)
-{
-    struct message_fact fact = {.group_id = group,
-                                .user_id = user,
-                                .role = CHAT__ROLE__TYPE__MEMBER,
-                                .joined_at = clock_now_ms() + (int64_t)version,
-                                .whole_history = true,
-                                .version = version};
-    CHECK_INT(message_members_apply(in->db, in->arena, &fact, 1, NULL, 0), 0);
-}
-
 static inline enum message_outcome outcome(const struct instance *in, size_t i)
 {
     return in->batch.items[i].outcome;
@@ -145,11 +131,18 @@ static inline enum message_outcome outcome(const struct instance *in, size_t i)
 
 static inline struct message_fact fact_of(uint64_t group, uint64_t user, int role, uint64_t version)
 {
-    return (struct message_fact){
-        .group_id = group, .user_id = user, .role = role, .joined_at = 1000, .version = version};
+    return (struct message_fact){group, user, role, .joined_at = 1000, .version = version};
 }
 
 static inline void apply(struct instance *in, struct message_fact fact)
 {
     CHECK_INT(message_members_apply(in->db, in->arena, &fact, 1, NULL, 0), 0);
+}
+
+static inline void join_group(struct instance *in, uint64_t group, uint64_t user, uint64_t version)
+{
+    struct message_fact fact = fact_of(group, user, CHAT__ROLE__TYPE__MEMBER, version);
+    fact.joined_at = clock_now_ms() + (int64_t)version;
+    fact.whole_history = true;
+    apply(in, fact);
 }

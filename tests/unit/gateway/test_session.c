@@ -16,6 +16,7 @@
 #include "gateway/watch.h"
 #include "gateway/ws.h"
 #include "proto/presence.pb-c.h"
+#include "gateway/session_change.h"
 #include "tests/unit/test.h"
 
 /* ---- What the session is given ---- */
@@ -104,43 +105,23 @@ int commands_send(struct loop *loop, const struct commands_send *c, calls_reply_
     CHECK_INT(c->caller.user_id, 7);
     asked.fn = fn;
     asked.arg = arg;
-    if (c->op == CHAT__COMMAND__OP_SEND) {
-        snprintf(asked.method, sizeof(asked.method), "send to %d",
-                 (int)((const Chat__Send *)c->what)->receiver_id);
-    } else {
-        const Chat__Edit *edit = c->what;
-        snprintf(asked.method, sizeof(asked.method), "%s %d at %d in %d:%d",
-                 c->op == CHAT__COMMAND__OP_EDIT ? "edit" : "recall", (int)edit->message_id,
-                 c->op == CHAT__COMMAND__OP_EDIT ? (int)edit->seq
-                                                 : (int)((const Chat__Recall *)c->what)->seq,
-                 (int)c->key.a, (int)c->key.b);
-    }
+    snprintf(asked.method, sizeof(asked.method), "send to %d",
+             (int)((const Chat__Send *)c->what)->receiver_id);
     return next_error;
 }
 
-int commands_find(struct loop *loop, const struct rpc_caller *caller, uint64_t message_id,
-                  const char *traceparent, const char *request_id, calls_reply_fn fn, void *arg,
-                  struct call **call_out)
+void session_edit(struct session *s, const struct pbjson_doc *content, const char *id,
+                  struct arena *arena, const char *traceparent)
 {
-    (void)loop;
-    (void)traceparent;
-    (void)request_id;
-    (void)call_out;
-    CHECK_INT(caller->user_id, 7);
-    asked.fn = fn;
-    asked.arg = arg;
-    snprintf(asked.method, sizeof(asked.method), "find %d", (int)message_id);
-    return next_error;
+    (void)s, (void)content, (void)id, (void)arena, (void)traceparent;
+    snprintf(asked.method, sizeof(asked.method), "edit");
 }
 
-int commands_found(const struct rpc_reply *reply, uint64_t user_id, struct bus_key *key_out,
-                   uint64_t *seq_out)
+void session_recall(struct session *s, const struct pbjson_doc *content, const char *id,
+                    struct arena *arena, const char *traceparent)
 {
-    (void)reply;
-    CHECK_INT(user_id, 7);
-    *key_out = (struct bus_key){.a = 0, .b = 5};
-    *seq_out = 3;
-    return 0;
+    (void)s, (void)content, (void)id, (void)arena, (void)traceparent;
+    snprintf(asked.method, sizeof(asked.method), "recall");
 }
 
 int commands_check(const Chat__Send *send, struct commands_problem *problem)
@@ -628,43 +609,5 @@ TEST(following_touches_no_group)
     CHECK(watch_add(&c.s, &zero, 1));
     watch_drop(&c.s);
     CHECK_INT(interest_of(c.gw.interest, 0, 1), 1);
-    client_close(&c);
-}
-
-TEST(a_change_waits_for_its_place_and_its_event)
-{
-    static const char *const said[][2] = {
-        {"{\"type\":\"edit\",\"content\":{\"message_id\":9,\"content\":\"x\"},\"id\":1}",
-         "edit 9 at 3 in 0:5"},
-        {"{\"type\":\"recall\",\"content\":{\"message_id\":9},\"id\":2}", "recall 9 at 3 in 0:5"},
-    };
-    struct client c;
-    client_open(&c, true);
-    client_load(&c);
-    for (size_t i = 0; i < 2; i++) {
-        say(&c, said[i][0]);
-        CHECK_STR(asked.method, "find 9");
-        CHECK_INT(c.s.asking, 1);
-        reply(0, NULL);
-        CHECK_STR(asked.method, said[i][1]);
-        CHECK_INT(c.s.asking, 1);
-        reply(i == 0 ? 0 : ERR_FORBIDDEN, NULL);
-        CHECK(got(i == 0 ? "\"type\":\"ack\"" : "\"forbidden\""));
-        CHECK_INT(c.s.asking, 0);
-    }
-    client_close(&c);
-}
-
-TEST(a_change_whose_socket_has_gone_is_not_sent)
-{
-    struct client c;
-    client_open(&c, true);
-    client_load(&c);
-    say(&c, "{\"type\":\"recall\",\"content\":{\"message_id\":9},\"id\":2}");
-    uint32_t refs = c.s.refs;
-    c.s.closed = true;
-    reply(0, NULL);
-    CHECK_STR(asked.method, "find 9");
-    CHECK_INT(c.s.refs, refs - 1);
     client_close(&c);
 }
