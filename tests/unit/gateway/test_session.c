@@ -88,8 +88,7 @@ void openings_add(struct loop *loop, struct hub_user *user)
 int calls_ask(struct loop *loop, const struct rpc_call *question, calls_reply_fn fn, void *arg,
               struct call **call_out)
 {
-    (void)loop;
-    (void)call_out;
+    (void)loop, (void)call_out;
     asked.fn = fn;
     asked.arg = arg;
     asked.topic = question->topic;
@@ -100,8 +99,7 @@ int calls_ask(struct loop *loop, const struct rpc_call *question, calls_reply_fn
 int commands_send(struct loop *loop, const struct commands_send *c, calls_reply_fn fn, void *arg,
                   struct call **call_out)
 {
-    (void)loop;
-    (void)call_out;
+    (void)loop, (void)call_out;
     CHECK_INT(c->caller.user_id, 7);
     asked.fn = fn;
     asked.arg = arg;
@@ -137,9 +135,7 @@ struct bus_key commands_key(uint64_t a, uint64_t b, uint64_t group)
 
 int authn_check(struct authn *authn, const char *token, size_t len, struct token_claims *out)
 {
-    (void)authn;
-    (void)token;
-    (void)len;
+    (void)authn, (void)token, (void)len;
     *out = token_claims;
     return token_err;
 }
@@ -152,9 +148,7 @@ bool authn_is_ended(struct authn *authn, uint64_t session_id)
 
 int bus_send(struct bus *bus, const struct bus_message *message, bus_ack_fn ack, void *arg)
 {
-    (void)bus;
-    (void)ack;
-    (void)arg;
+    (void)bus, (void)ack, (void)arg;
     signals += message->topic == TOPIC_SIGNALS;
     return 0;
 }
@@ -173,18 +167,14 @@ void loop_arena_done(struct loop *loop, struct arena *arena)
 
 struct profile *profiles_get(struct profiles *profiles, uint64_t id)
 {
-    (void)profiles;
-    (void)id;
+    (void)profiles, (void)id;
     return NULL;
 }
 
 bool profiles_want(struct loop *loop, const uint64_t *ids, size_t n, profiles_fn fn, void *arg,
                    struct profiles_wait **wait_out)
 {
-    (void)loop;
-    (void)ids;
-    (void)n;
-    (void)wait_out;
+    (void)loop, (void)ids, (void)n, (void)wait_out;
     names_fn = fn;
     names_arg = arg;
     return names_known;
@@ -206,8 +196,7 @@ void profile_release(struct profile *p)
 
 bool online_has(struct online *online, uint64_t id)
 {
-    (void)online;
-    (void)id;
+    (void)online, (void)id;
     return false;
 }
 
@@ -222,9 +211,7 @@ struct client {
 
 static void nobody(void *arg, uint64_t user_id, bool present)
 {
-    (void)arg;
-    (void)user_id;
-    (void)present;
+    (void)arg, (void)user_id, (void)present;
 }
 
 static void client_open(struct client *c, bool v1)
