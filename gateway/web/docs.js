@@ -150,8 +150,16 @@ async function load() {
   document.querySelector("main").replaceChildren(rest(openapi), problems(openapi), frames(asyncapi),
     section("close", "Close codes", table(["code", "means", "client"], codes.map(([n, c]) => [`close-${n}`, code(n), c.meaning, c.client]))),
     topics(asyncapi), objects(openapi, asyncapi));
-  if (location.hash) { // "/docs#not_found" is the type of a problem
-    document.getElementById(location.hash.slice(1))?.scrollIntoView();
+  go();
+  addEventListener("hashchange", go);
+}
+
+// "/docs#not_found" is the type of a problem; what it names has been made only now.
+function go() {
+  const target = location.hash ? document.getElementById(location.hash.slice(1)) : null;
+  if (target) {
+    target.open = true;
+    target.scrollIntoView();
   }
 }
 

@@ -256,6 +256,16 @@ def unknown_members():
         _state["strict"] = True
 
 
+@contextlib.contextmanager
+def rehearsal():
+    """What is met in here was made up by a test."""
+    before = set(_met)
+    try:
+        yield
+    finally:
+        _met.intersection_update(before)
+
+
 def documents(client):
     """As the first server of the run serves them; None: nothing is checked."""
     if not _state["on"] or not client.checked:
