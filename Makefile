@@ -60,6 +60,7 @@ PROTO_C   := $(PROTOS:%.proto=$(O)/%.pb-c.c)
 PROTO_H   := $(PROTO_C:.c=.h)
 SCHEMAS   := $(wildcard *-svc/schema.sql)
 SCHEMA_H  := $(SCHEMAS:%.sql=$(O)/%.h)
+WEB       := $(wildcard gateway/web/*)
 
 objects    = $(patsubst %.c,$(O)/%.o,$(filter-out %/main.c %/standalone.c,$(wildcard $(1)/*.c)))
 has_main   = $(wildcard $(1)/main.c)
@@ -180,6 +181,19 @@ $(O)/%-svc/schema.c: %-svc/schema.sql $(O)/%-svc/schema.h
 $(O)/%-svc/schema.o: $(O)/%-svc/schema.c $(B)/flags
 	@$(CC) $(BASE) $(CFLAGS) -c -o $@ $<
 
+# The files of gateway/web/ as web_files (gateway/web.h). The folder's own time says that one is gone.
+$(O)/gateway/web_files.c: gateway/web $(WEB)
+	@mkdir -p $(@D)
+	@{ printf '#include "gateway/web.h"\n'; i=0; for f in $(WEB); do \
+	   printf 'static const unsigned char data_%d[] = {' $$i; od -An -v -tx1 $$f | sed 's/ \(..\)/0x\1,/g'; \
+	   echo '0};'; i=$$((i + 1)); done; \
+	   echo 'const struct web_file web_files[] = {'; i=0; for f in $(WEB); do \
+	   printf '{"%s", "\\"%s\\"", data_%d, sizeof(data_%d) - 1},\n' \
+	     $${f##*/} "$$(sha256sum <$$f | cut -c1-32)" $$i $$i; i=$$((i + 1)); done; echo '{0}};'; } > $@
+
+$(O)/gateway/web_files.o: $(O)/gateway/web_files.c gateway/web.h $(B)/flags
+	@$(CC) $(BASE) $(CFLAGS) -c -o $@ $<
+
 # Made anew each time, so that the objects of removed sources do not stay behind.
 archive = @rm -f $@ && ar rcsD $@ $(filter %.o,$^)
 
@@ -190,7 +204,8 @@ $(B)/libproto.a: $(PROTO_C:.c=.o)
 	$(archive)
 
 define library
-$(B)/$(1).a: $(call objects,$(1)) $(patsubst %.sql,$(O)/%.o,$(wildcard $(1)/schema.sql))
+$(B)/$(1).a: $(call objects,$(1)) $(patsubst %.sql,$(O)/%.o,$(wildcard $(1)/schema.sql)) \
+              $(if $(wildcard $(1)/web),$(O)/$(1)/web_files.o)
 	$$(archive)
 endef
 $(foreach d,$(LIBRARIES),$(eval $(call library,$d)))

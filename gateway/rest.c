@@ -16,7 +16,6 @@
 #include "gateway/online.h"
 #include "gateway/origins.h"
 #include "gateway/rest_input.h"
-#include "gateway/web.h"
 #include "gateway/ws.h"
 
 #include <stdio.h>
@@ -260,9 +259,8 @@ static void act(struct rest *r)
     case ACT_READY:
         act_ready(r);
         break;
-    case ACT_PAGE:
-        http_add_header(r->http, "cache-control", "no-cache");
-        rest_answer_finish(r, 200, "text/html; charset=utf-8", web_page, strlen(web_page));
+    case ACT_FILE:
+        rest_answer_file(r, web_find(r->match.route->file));
         break;
     default:
         rest_fail(r, ERR_NOT_FOUND, NULL);

@@ -197,3 +197,18 @@ void rest_answer_reply(struct rest *r)
     http_add_header(r->http, "cache-control", route->version != NULL ? "no-cache" : "no-store");
     rest_answer_finish(r, r->status, REST_JSON, r->text.data, r->text.len);
 }
+
+void rest_answer_file(struct rest *r, const struct web_file *file)
+{
+    http_add_header(r->http, "etag", file->tag);
+    http_add_header(r->http, "cache-control", "no-cache");
+    if (tag_matches(r->http, file->tag)) {
+        rest_answer_finish(r, 304, NULL, "", 0);
+        return;
+    }
+    const char *type = web_type(file->name), *policy = web_policy(file->name);
+    if (policy != NULL) {
+        http_add_header(r->http, "content-security-policy", policy);
+    }
+    rest_answer_finish(r, 200, type, (const char *)file->data, file->len);
+}

@@ -11,6 +11,7 @@
 #include "gateway/problem.h"
 #include "gateway/profiles.h"
 #include "gateway/rest.h"
+#include "gateway/web.h"
 #include "proto/message.pb-c.h"
 
 #define REST_JSON "application/json"
@@ -46,6 +47,8 @@ void rest_answer_fail_reply(struct rest *r, const struct rpc_reply *reply);
 void rest_answer_fail_input(struct rest *r, int err, const struct pbjson_problem *problem);
 /* Prints r->reply: 200 or 201 with Location and ETag, 204, or 304. */
 void rest_answer_reply(struct rest *r);
+/* A file of gateway/web/, or 304 when the client has it. */
+void rest_answer_file(struct rest *r, const struct web_file *file);
 
 /* What of rest.c the other acts need: the command of r goes, its reply is the answer. */
 void rest_send_command(struct rest *r);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "gateway/routes.h"
 
+#include "gateway/web.h"
 #include "proto/auth.pb-c.h"
 #include "proto/group.pb-c.h"
 #include "proto/message.pb-c.h"
@@ -69,7 +70,12 @@ static const struct route table[] = {
     {"GET", "/api/monitor/connections", ADMIN, .act = ACT_CONNECTIONS, .status = 200},
     {"GET", "/healthz", .act = ACT_HEALTH, .status = 200},
     {"GET", "/readyz", .act = ACT_READY, .status = 200},
-    {"GET", "/", .act = ACT_PAGE, .status = 200},
+    {"GET", "/", .act = ACT_FILE, .status = 200, .file = "index.html"},
+    {"GET", "/docs", .act = ACT_FILE, .status = 200, .file = "docs.html"},
+    {"GET", "/docs.js", .act = ACT_FILE, .status = 200, .file = "docs.js"},
+    {"GET", "/docs.css", .act = ACT_FILE, .status = 200, .file = "docs.css"},
+    {"GET", "/api/openapi.json", .act = ACT_FILE, .status = 200, .file = "openapi.json"},
+    {"GET", "/api/asyncapi.json", .act = ACT_FILE, .status = 200, .file = "asyncapi.json"},
 
     {.frame = "typing", .act = ACT_TYPING},
     {.frame = "sync", .act = ACT_SYNC},
@@ -190,6 +196,9 @@ const char *routes_check(void)
     for (size_t i = 0; i < routes_count(); i++) {
         if (table[i].act == ACT_RPC && routes_method(&table[i]) == NULL) {
             return table[i].rpc;
+        }
+        if (table[i].act == ACT_FILE && web_find(table[i].file) == NULL) {
+            return table[i].file;
         }
     }
     return NULL;

@@ -31,7 +31,7 @@ enum routes_act {
     ACT_CONNECTIONS,
     ACT_HEALTH,
     ACT_READY,
-    ACT_PAGE,
+    ACT_FILE,
     /* Frames: */
     ACT_TYPING,
     ACT_SYNC,
@@ -56,6 +56,7 @@ struct route {
     const char *location; /* of what was made: "/api/groups/{group.id}", from the reply; without a
                              slash before it: below the request's own path */
     const char *version;  /* "user.version": the reply's ETag; NULL: none */
+    const char *file;     /* ACT_FILE: a file of gateway/web/ */
     const char *only;     /* the one member of the reply that is shown; NULL: all of them */
     bool seen;            /* the reply shows when users were last there */
     bool body_optional;
@@ -82,5 +83,6 @@ const struct route *routes_row(size_t index);
 size_t routes_count(void);
 /* What the method of a row takes and gives; ACT_RPC only. */
 const ProtobufCMethodDescriptor *routes_method(const struct route *route);
-/* Every rpc of the table exists in its service; else the name of the first that does not. Start. */
+/* Every rpc of the table exists in its service, and every file in gateway/web/; else the name of
+ * the first that does not. Start. */
 const char *routes_check(void);

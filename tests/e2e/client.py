@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """A client of the public contract, in the standard library alone: HTTP calls, WebSocket frames.
 
-It trusts nothing: answers are checked for their form (problem+json, request id, JSON) at each call.
+It trusts nothing: answers are checked for their form (problem+json, request id, JSON) at each call, and in the tests calls,
+answers and frames against the documents that the server serves (contract.py).
 Waits are long (WAIT seconds); they end a hanging test and never decide one.
 """
 
@@ -18,6 +19,8 @@ import ssl
 import struct
 import time
 import urllib.parse
+
+import contract
 
 WAIT = 30.0
 _names = itertools.count(1)
@@ -50,8 +53,8 @@ class Response:
 class Http:
     """Calls to one gateway."""
 
-    def __init__(self, base, context=None):
-        self.base = base
+    def __init__(self, base, context=None, checked=True):
+        self.base, self.checked = base, checked
         parts = urllib.parse.urlsplit(base)
         self.host, self.port, self.tls = parts.hostname, parts.port, parts.scheme == "https"
         self.context = context
@@ -82,6 +85,7 @@ class Http:
         finally:
             connection.close()
         check_form(method, path, response)
+        contract.answered(self, method, path, sent, data, response)
         return response
 
 
@@ -133,6 +137,7 @@ class Socket:
             raw = http.context.wrap_socket(raw, server_hostname=http.host)
         self.sock = raw
         self._upgrade(token, protocol, token_in, headers or {}, path)
+        self.contract = contract.Frames(http, protocol)
         self.ids = itertools.count(1)
         self.frames = []  # received and not asked for yet
         self.next = None
@@ -165,18 +170,20 @@ class Socket:
         self.headers = {k.lower(): v.strip() for k, _, v in (row.partition(":") for row in rows)}
         self.status = int(status_line.split()[1])
         if self.status != 101:
-            self._refused()
+            self._refused(path, sent)
+        contract.answered(self.http, "GET", path, sent, None, Response(101, self.headers, b""))
         digest = hashlib.sha1((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()
         assert self.headers["sec-websocket-accept"] == base64.b64encode(digest).decode()
         assert self.headers.get("sec-websocket-protocol") == ("chat.v1" if protocol else None)
 
-    def _refused(self):
+    def _refused(self, path, sent):
         length = int(self.headers.get("content-length", "0"))
         while len(self.buffer) < length:
             self._more("in the body of a refusal")
         self.sock.close()
         response = Response(self.status, self.headers, self.buffer[:length])
         check_form("GET", "/api/ws", response)
+        contract.answered(self.http, "GET", path, sent, None, response)
         raise Refused(response)
 
     def _more(self, where):
@@ -209,6 +216,7 @@ class Socket:
         if id is not None:
             frame["id"] = id
         self.send_frame(1, json.dumps(frame).encode())
+        self.contract.sent(frame)
 
     def _frame(self):
         while len(self.buffer) < 2:
@@ -238,9 +246,12 @@ class Socket:
             elif opcode == 8:
                 code = struct.unpack("!H", payload[:2])[0] if len(payload) >= 2 else 1005
                 self.closed = code
+                self.contract.closed(code)
                 raise Closed(code, payload[2:].decode())
             elif opcode == 1:
-                return json.loads(payload.decode())
+                frame = json.loads(payload.decode())
+                self.contract.received(frame)
+                return frame
             elif opcode != 10:
                 raise AssertionError(f"opcode {opcode}")
 

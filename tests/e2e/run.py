@@ -21,6 +21,7 @@ import traceback
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True
 
+import contract  # noqa: E402
 from server import NoKafka, Remote, Standalone, Suite  # noqa: E402
 
 
@@ -54,6 +55,7 @@ def main():
     kind, words = sys.argv[1], sys.argv[2:]
     server = Remote(words.pop(0)) if kind == "url" else {"standalone": Standalone, "suite": Suite}[kind]()
     results = []
+    contract.begin()
     try:
         server.start()
         for full, function in tests(kind, words):
@@ -67,6 +69,9 @@ def main():
         code = server.close(keep=not all(results) or not results)
     if code != 0:
         print(f"FAILED the server did not stop cleanly: {code}")
+        results.append(False)
+    if contract.complain(full=kind == "standalone" and not words):
+        print("FAILED documented calls or frames that no test exercises (contract.py, NOT_EXERCISED)")
         results.append(False)
     print(f"{sum(results)} passed, {len(results) - sum(results)} failed")
     return 0 if results and all(results) else 1

@@ -323,7 +323,7 @@ def test_monitoring():
 def test_health_and_metrics():
     port = free_port()
     with Standalone(DATA_DIR=":memory:", ADMIN_PORT=str(port)) as server:
-        admin = Http(f"http://127.0.0.1:{port}")
+        admin = Http(f"http://127.0.0.1:{port}", checked=False)
         for http in (server.http(), admin):
             assert http.call("GET", "/healthz").status == 200
             assert http.call("GET", "/readyz").status == 200

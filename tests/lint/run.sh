@@ -6,7 +6,7 @@
 
 passed=0
 failed=0
-for lint in layers banned sizes docs format shell compose k8s monitoring; do
+for lint in layers banned sizes docs contract format shell compose k8s monitoring; do
     if output=$("tests/lint/$lint.sh" 2>&1); then
         echo "ok      $lint"
         passed=$((passed + 1))

@@ -31,7 +31,7 @@ TEST(paths_and_methods)
     CHECK(goes_to("HEAD", "/api/users/12", "GetUser"));
     CHECK(goes_to("DELETE", "/api/groups/3/members/4", "RemoveMember"));
     CHECK_INT(match("GET", "/api/users/online").route->act, ACT_ONLINE);
-    CHECK_INT(match("GET", "/").route->act, ACT_PAGE);
+    CHECK_INT(match("GET", "/").route->act, ACT_FILE);
     static const char *const unknown[] = {"",
                                           "/api",
                                           "/api/",
