@@ -104,7 +104,7 @@ int commands_find(struct loop *loop, const struct rpc_caller *caller, uint64_t m
                   struct call **call_out)
 {
     Chat__GetMessageRequest request = CHAT__GET_MESSAGE_REQUEST__INIT;
-    request.id = message_id;
+    request.message_id = message_id;
     return calls_ask(loop,
                      &(struct rpc_call){.topic = TOPIC_RPC_MESSAGE,
                                         .method = "GetMessage",

@@ -43,7 +43,8 @@ static const struct route table[] = {
      .key = "target_id"},
     {"POST", "/api/messages", "chat_message", ACT_SEND, USER, .status = 201,
      .location = "/api/messages/{msg_id}"},
-    {"GET", "/api/messages/:id", USER, MESSAGE, .rpc = "GetMessage", .status = 200, .key = "id"},
+    {"GET", "/api/messages/:message_id", USER, MESSAGE, .rpc = "GetMessage", .status = 200,
+     .key = "message_id"},
     {"PUT", "/api/messages/:message_id", "edit", ACT_EDIT, USER, .status = 200, .only = "message"},
     {"DELETE", "/api/messages/:message_id", "recall", ACT_RECALL, USER, .status = 204},
 

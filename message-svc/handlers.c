@@ -25,10 +25,10 @@ int message_get_message(struct rpc_request *rq, const void *in, void *out)
     Chat__MessageReply *reply = out;
     struct message_rows rows = {0};
     struct message_access access;
-    if (request->id == 0 || request->id >= MESSAGE_ID_END) {
+    if (request->message_id == 0 || request->message_id >= MESSAGE_ID_END) {
         return no_message(rq);
     }
-    int err = message_store_by_id(rq->db, rq->arena, request->id, &rows);
+    int err = message_store_by_id(rq->db, rq->arena, request->message_id, &rows);
     if (err != 0) {
         return err;
     }

@@ -228,7 +228,7 @@ static int get(struct instance *in, uint64_t user, uint64_t id, Chat__MessageRep
 {
     struct rpc_request rq = request(in, user);
     Chat__GetMessageRequest query = CHAT__GET_MESSAGE_REQUEST__INIT;
-    query.id = id;
+    query.message_id = id;
     *out = (Chat__MessageReply)CHAT__MESSAGE_REPLY__INIT;
     return message_get_message(&rq, &query, out);
 }
