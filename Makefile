@@ -136,8 +136,8 @@ tidy: $(PROTO_H) $(SCHEMA_H) ## clang-tidy over all sources
 	@set -e; for f in $(C_FILES); do echo "$$f"; \
 	  clang-tidy --quiet "$$f" -- -std=gnu17 -D_GNU_SOURCE -DH2O_USE_LIBUV=0 $(INCLUDES); done
 
-demo: ## two users, a group, a message, shown hop by hop
-	@deploy/install.sh build
+demo: ## install what is missing, build, and show two users, a group and a message hop by hop
+	@deploy/install.sh build demo
 	@$(MAKE) -s --no-print-directory all
 	@BUILD=$(B) deploy/demo.sh
 
@@ -167,6 +167,7 @@ $(O)/proto/%.pb-c.o: $(O)/proto/%.pb-c.c $(B)/flags | $(PROTO_H)
 # One .proto may import another: any change makes all anew.
 $(O)/proto/%.pb-c.c $(O)/proto/%.pb-c.h: proto/%.proto $(PROTOS)
 	@mkdir -p $(@D)
+	@command -v protoc-c >/dev/null || { echo 'protoc-c is missing: deploy/install.sh build'; exit 1; }
 	$(info PROTO $<)@protoc-c --proto_path=proto --c_out=$(O)/proto $<
 
 # X-svc/schema.sql as X_schema_sql, a C string (byte by byte: no limit of length, no quoting).

@@ -194,7 +194,9 @@ static int start_admin(void)
     int err =
         admin_start(&process.loop, s->admin_bind, (int)s->admin_port, &ops, NULL, &process.admin);
     if (err != 0) {
-        fprintf(stderr, "%s: ADMIN_PORT %lld on %s cannot be listened on\n",
+        fprintf(stderr,
+                "%s: ADMIN_PORT %lld on %s cannot be listened on; is another one running? 0 takes "
+                "a free port\n",
                 process.services[process.n - 1]->name, (long long)s->admin_port, s->admin_bind);
         return err;
     }

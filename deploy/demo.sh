@@ -13,7 +13,7 @@ if [[ $# -gt 1 || ${1-suite} != suite ]]; then
     exit 2
 fi
 command -v python3 >/dev/null || {
-    echo "demo.sh: python3 is missing; deploy/install.sh suite installs it" >&2
+    echo "demo.sh: python3 is missing; deploy/install.sh demo installs it" >&2
     exit 1
 }
 exec python3 "$root/deploy/demo.py" "$@"

@@ -38,7 +38,8 @@ wanted_packages() {
                 command -v "${entry#*:}" >/dev/null || echo "${entry%%:*}"
             done
             ;;
-        *) fail "unknown group '$group'; the groups are build, suite and lint" ;;
+        demo) command -v python3 >/dev/null || echo python3 ;;
+        *) fail "unknown group '$group'; the groups are build, demo, suite and lint" ;;
         esac
     done
 }
@@ -63,7 +64,7 @@ forbid_services() {
     trap 'rm -f "$policy"' EXIT
 }
 
-[[ $# -gt 0 ]] || fail "usage: deploy/install.sh build|suite|lint..."
+[[ $# -gt 0 ]] || fail "usage: deploy/install.sh build|demo|suite|lint..."
 command -v dpkg-query >/dev/null || fail "this is not Debian: install by hand what this script lists"
 
 wanted=$(wanted_packages "$@") # a variable of its own, so that an unknown group ends the script

@@ -106,7 +106,7 @@ static const struct rpc_handler handlers[] = {
 
 const struct svc group_svc = {
     .name = "group-svc",
-    .about = "Groups and who belongs to them.",
+    .about = "groups and who belongs to them",
     .rpc = &chat__groups__descriptor,
     .rpc_topic = TOPIC_RPC_GROUP,
     .handlers = handlers,

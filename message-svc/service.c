@@ -165,7 +165,7 @@ static const struct svc_stream streams[] = {
 
 const struct svc message_svc = {
     .name = "message-svc",
-    .about = "messages: writes what is said in conversations, and answers what was",
+    .about = "messages, history, what changed since",
     .rpc = &chat__messages__descriptor,
     .rpc_topic = TOPIC_RPC_MESSAGE,
     .handlers = handlers,

@@ -206,7 +206,7 @@ static const struct svc_stream streams[] = {
 
 const struct svc presence_svc = {
     .name = "presence-svc",
-    .about = "Who is online, and when users were last seen.",
+    .about = "who is online, and when users were last seen",
     .rpc = &chat__presence__descriptor,
     .rpc_topic = TOPIC_RPC_PRESENCE,
     .handlers = handlers,

@@ -5,7 +5,7 @@
 # usage: suite.sh [run|start] [DIR] [OPTION...]
 #        suite.sh stop|status [DIR]                 DIR: var/local of this clone
 #
-#   --port PORT         the first gateway's port; 0 takes a free one, as the others do    (8080)
+#   --port PORT         the first gateway's port; 0 takes a free one, as the others do    ($PORT, else 8080)
 #   --gateways COUNT    gateways                                                          (1)
 #   --services COUNT    instances of each service                                         (1)
 #   --redis COUNT       Redis servers                                                     (1)
@@ -153,7 +153,7 @@ start() {
         [[ -f $build/$name && -x $build/$name ]] || fail "$build/$name is missing: build it first"
     done
     if [[ $first_port -ne 0 ]] && port_is_open "$first_port"; then
-        fail "port $first_port is taken; --port 0 takes a free one"
+        fail "port $first_port is taken; PORT=8081 make suite takes another one, PORT=0 a free one"
     fi
     rm -rf "$dir/run"
     mkdir "$dir/run"
@@ -246,7 +246,7 @@ if [[ ${1-} =~ ^(run|start|stop|status)$ ]]; then
     command=$1
     shift
 fi
-dir=$default_dir build=$root/build first_port=8080 gateway_count=1 service_count=1 redis_count=1 secure='' extra=()
+dir=$default_dir build=$root/build first_port=${PORT:-8080} gateway_count=1 service_count=1 redis_count=1 secure='' extra=()
 while [[ $# -gt 0 ]]; do
     [[ $1 != -* || $1 == --secure || $# -ge 2 ]] || usage
     case $1 in
