@@ -125,6 +125,11 @@ int message_store_range(struct db *db, struct arena *arena, struct message_conv 
 /* The messages at these places; at most 1,000. */
 int message_store_at(struct db *db, struct arena *arena, const struct message_place *places,
                      size_t n, struct message_rows *out) __attribute__((warn_unused_result));
+/* The seqs from lo to hi of the messages whose last change is after rev, ascending; of those that
+ * changed first, at most limit. */
+int message_store_changed(struct db *db, struct arena *arena, struct message_conv conv,
+                          uint64_t rev, uint64_t lo, uint64_t hi, size_t limit, uint64_t **seqs_out,
+                          size_t *n_out) __attribute__((warn_unused_result));
 /* out->n is 0 or 1. */
 int message_store_by_id(struct db *db, struct arena *arena, uint64_t id, struct message_rows *out)
     __attribute__((warn_unused_result));

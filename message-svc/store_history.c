@@ -6,6 +6,8 @@
 
 #include "common/db.h"
 
+#include <stdlib.h>
+
 static uint64_t number(const struct db_value *v)
 {
     return (uint64_t)v->i;
@@ -85,6 +87,38 @@ int message_store_at(struct db *db, struct arena *arena, const struct message_pl
         message_store_read_rows(arena, &rows, out);
     }
     return err;
+}
+
+static int compare_seqs(const void *left, const void *right)
+{
+    uint64_t x = *(const uint64_t *)left, y = *(const uint64_t *)right;
+    return x < y ? -1 : x > y;
+}
+
+int message_store_changed(struct db *db, struct arena *arena, struct message_conv conv,
+                          uint64_t rev, uint64_t lo, uint64_t hi, size_t limit, uint64_t **seqs_out,
+                          size_t *n_out)
+{
+    struct db_rows rows;
+    const struct db_value params[] = {DB_I(conv.a), DB_I(conv.b), DB_I(rev),
+                                      DB_I(lo),     DB_I(hi),     DB_I(limit)};
+    int err = db_query(db, arena,
+                       "SELECT seq FROM message WHERE conv_a = ? AND conv_b = ? AND rev > ? AND "
+                       "seq BETWEEN ? AND ? ORDER BY rev LIMIT ?",
+                       params, sizeof(params) / sizeof(params[0]), &rows);
+    if (err != 0) {
+        return err;
+    }
+    uint64_t *seqs = arena_array(arena, rows.count, sizeof(*seqs));
+    for (size_t i = 0; i < rows.count; i++) {
+        seqs[i] = number(db_at(&rows, i, 0));
+    }
+    if (rows.count > 0) {
+        qsort(seqs, rows.count, sizeof(*seqs), compare_seqs);
+    }
+    *seqs_out = seqs;
+    *n_out = rows.count;
+    return 0;
 }
 
 int message_store_by_id(struct db *db, struct arena *arena, uint64_t id, struct message_rows *out)

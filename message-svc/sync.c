@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * Sync: what a client missed in many conversations, in three statements: memberships, last seqs,
- * messages. Since seq is dense, the places of the missed messages are known before they are read.
+ * messages. Since seq is dense, the places of the missed messages are known before they are read;
+ * those of changed ones are asked for, in conversations with changes that the client has not.
  * Conversations that the caller is not (or no more) in are left out.
  */
 #include "message-svc/handlers.h"
@@ -25,6 +26,8 @@ struct asked { /* one conversation of the request */
     uint64_t seq;   /* the last one the client has */
     uint64_t first; /* the first one the caller may see; 0: none */
     uint64_t last;
+    bool rev_given;
+    uint64_t rev, last_rev; /* the last change that the client has; that there is */
 };
 
 static int read_request(struct rpc_request *rq, const Chat__SyncRequest *request,
@@ -40,6 +43,8 @@ static int read_request(struct rpc_request *rq, const Chat__SyncRequest *request
             return err;
         }
         asked[i].seq = of->seq;
+        asked[i].rev_given = of->rev_given;
+        asked[i].rev = of->rev;
         asked[i].first = message_conv_is_group(asked[i].conv) ? 0 : 1;
     }
     return 0;
@@ -103,29 +108,49 @@ static int read_last_seqs(struct rpc_request *rq, struct asked *asked, size_t n)
     for (size_t i = 0; i < n; i++) {
         const struct message_conversation *c = map_get(&found, asked[i].conv.a, asked[i].conv.b);
         asked[i].last = c == NULL || asked[i].first == 0 ? 0 : c->last_seq;
+        asked[i].last_rev = c == NULL ? 0 : c->last_rev;
     }
     map_done(&found);
     return err;
 }
 
-/* What is missed, in the order asked; false in complete_out: more than fits. */
-static size_t list_places(const struct asked *asked, size_t n, struct message_place *places,
-                          bool *complete_out)
+struct places { /* of the messages that the reply holds */
+    struct message_place *at;
+    size_t n;
+    bool complete; /* false: there are more than fit */
+};
+
+static void add_place(struct places *p, struct message_conv conv, uint64_t seq)
 {
-    size_t count = 0;
-    for (size_t i = 0; i < n; i++) {
-        uint64_t seq = asked[i].seq < asked[i].first  ? asked[i].first
-                       : asked[i].seq < asked[i].last ? asked[i].seq + 1
-                                                      : UINT64_MAX;
-        for (; asked[i].last > 0 && seq <= asked[i].last; seq++) {
-            if (count == MESSAGES_MAX) {
-                *complete_out = false;
-                return count;
-            }
-            places[count++] = (struct message_place){asked[i].conv, seq};
-        }
+    if (p->n == MESSAGES_MAX) {
+        p->complete = false;
+    } else {
+        p->at[p->n++] = (struct message_place){conv, seq};
     }
-    return count;
+}
+
+/* Those that the client has, in another form. Costs a statement where there are any. */
+static int add_changed(struct rpc_request *rq, const struct asked *a, struct places *p)
+{
+    uint64_t *seqs, hi = a->seq < a->last ? a->seq : a->last;
+    size_t n = 0;
+    if (!a->rev_given || a->last_rev <= a->rev || a->first == 0) {
+        return 0;
+    }
+    int err = message_store_changed(rq->db, rq->arena, a->conv, a->rev, a->first, hi,
+                                    MESSAGES_MAX + 1, &seqs, &n);
+    for (size_t i = 0; i < n && err == 0; i++) {
+        add_place(p, a->conv, seqs[i]);
+    }
+    return err;
+}
+
+static void add_missed(const struct asked *a, struct places *p)
+{
+    uint64_t seq = a->seq < a->first ? a->first : a->seq < a->last ? a->seq + 1 : UINT64_MAX;
+    for (; a->last > 0 && seq <= a->last && p->complete; seq++) {
+        add_place(p, a->conv, seq);
+    }
 }
 
 static int compare(const void *left, const void *right)
@@ -171,9 +196,9 @@ int message_sync(struct rpc_request *rq, const void *in, void *out)
     const Chat__SyncRequest *request = in;
     Chat__SyncReply *reply = out;
     struct asked *asked = arena_array(rq->arena, request->n_of, sizeof(*asked));
-    struct message_place *places = arena_array(rq->arena, MESSAGES_MAX, sizeof(*places));
+    struct places places = {.complete = true};
     struct message_rows rows = {0};
-    bool sure = true, complete = true;
+    bool sure = true;
     int err = read_request(rq, request, asked);
     if (err == 0) {
         err = read_memberships(rq, asked, request->n_of);
@@ -184,14 +209,17 @@ int message_sync(struct rpc_request *rq, const void *in, void *out)
     if (err == 0) {
         err = read_last_seqs(rq, asked, request->n_of);
     }
-    if (err != 0) {
-        return err;
+    places.at = arena_array(rq->arena, MESSAGES_MAX, sizeof(*places.at));
+    for (size_t i = 0; i < request->n_of && err == 0 && places.complete; i++) {
+        err = add_changed(rq, &asked[i], &places);
+        add_missed(&asked[i], &places);
     }
-    size_t n = list_places(asked, request->n_of, places, &complete);
-    err = n == 0 ? 0 : message_store_at(rq->db, rq->arena, places, n, &rows);
+    if (err == 0 && places.n > 0) {
+        err = message_store_at(rq->db, rq->arena, places.at, places.n, &rows);
+    }
     if (err == 0) {
-        reply->complete = sure && complete;
-        fill(rq, reply, &rows, places, n);
+        reply->complete = sure && places.complete;
+        fill(rq, reply, &rows, places.at, places.n);
     }
     return err;
 }

@@ -344,3 +344,26 @@ def test_many_edits_at_once_count_each(server, http):
         assert s.expect(where=lambda f, i=i: f.get("id") == i)["type"] == "ack"
     last = bob.ok("GET", f"/api/messages/{message['id']}")["message"]
     assert last["rev"] == 7 and last["content"] in {str(i) for i in range(1, 8)}, last
+
+
+def test_sync_tells_what_has_changed(server, http):
+    alice, bob = User(http), User(server.http(1))
+    first, second, third = (alice.send(text, to=bob.id) for text in ("one", "two", "three"))
+    alice.ok("PUT", f"/api/messages/{third['id']}", {"content": "3"})
+    assert alice.call("DELETE", f"/api/messages/{first['id']}").status == 204
+    b = bob.socket()
+
+    def sync(have):
+        id = f"sync-{have}"
+        b.send("sync", {"conversations": {f"u:{alice.id}": have}}, id=id)
+        rows = []
+        while (frame := b.receive()).get("id") != id:
+            if frame["type"] == "message":
+                rows.append((frame["content"]["seq"], frame["content"]["content"], frame["content"]["rev"]))
+        assert frame["content"] == {"complete": True}, frame
+        return rows
+
+    assert sync({"seq": 3, "rev": 0}) == [(1, "", 2), (3, "3", 1)]
+    assert sync({"seq": 2, "rev": 1}) == [(1, "", 2), (3, "3", 1)]
+    assert sync({"seq": 3, "rev": 2}) == sync({"seq": 3}) == sync(3) == []
+    assert second["rev"] == 0

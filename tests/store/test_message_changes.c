@@ -2,6 +2,12 @@
 /* Edits and recalls: who may, what is written, rev, retries, replays. */
 #include "tests/store/message_test.h"
 
+#include "common/err.h"
+#include "common/rpc.h"
+#include "message-svc/handlers.h"
+#include "message-svc/questions.h"
+#include "message-svc/service.h"
+
 struct change { /* an edit, or (text NULL) a recall */
     uint64_t by;
     const struct message_row *of;
@@ -223,6 +229,72 @@ TEST(private_messages_too)
     CHECK_INT(run_one(world, in, (struct change){.by = 1, .of = row, .text = "note"}), 0);
     struct message_row now = stored(in, row->id);
     CHECK(says(&now, "note"));
+    instance_free(in);
+    world_free(world);
+}
+
+/* ---- sync by rev ---- */
+
+struct message_doubts *message_service_doubts(const struct svc_ctx *ctx)
+{
+    (void)ctx;
+    return NULL; /* only members ask here */
+}
+
+int message_questions_check(struct rpc_request *rq, const uint64_t *groups, size_t n,
+                            bool *is_public_out)
+{
+    (void)rq, (void)groups, (void)n, (void)is_public_out;
+    return ERR_UNAVAILABLE;
+}
+
+/* The seqs of the answer, one digit each. */
+static const char *sync_of(struct instance *in, uint64_t user, uint64_t seq, int64_t rev)
+{
+    static char seqs[16];
+    Chat__SyncRequest__Of of = CHAT__SYNC_REQUEST__OF__INIT, *list[] = {&of};
+    Chat__SyncRequest query = CHAT__SYNC_REQUEST__INIT;
+    Chat__SyncReply reply = CHAT__SYNC_REPLY__INIT;
+    struct rpc_request rq = {.arena = in->arena, .db = in->db, .caller = {.user_id = user}};
+    of.type = CHAT__KIND__TYPE__GROUP;
+    of.target_id = 9;
+    of.seq = seq;
+    of.rev_given = rev >= 0;
+    of.rev = rev >= 0 ? (uint64_t)rev : 0;
+    query.of = list;
+    query.n_of = 1;
+    CHECK_INT(message_sync(&rq, &query, &reply), 0);
+    CHECK(reply.complete);
+    size_t n = 0;
+    for (; n < reply.n_messages && n < sizeof(seqs) - 1; n++) {
+        seqs[n] = (char)('0' + reply.messages[n]->seq);
+    }
+    seqs[n] = '\0';
+    return seqs;
+}
+
+TEST(sync_tells_what_has_changed)
+{
+    struct world *world = world_new();
+    struct instance *in = instance_new();
+    const struct message_row *rows[5];
+    join_group(in, 9, 1, 1);
+    for (size_t i = 0; i < 5; i++) {
+        rows[i] = sent(world, in, 9);
+    }
+    CHECK_INT(run_one(world, in, (struct change){.by = 1, .of = rows[2], .text = "x"}), 0);
+    CHECK_INT(run_one(world, in, (struct change){.by = 1, .of = rows[0]}), 0);
+    CHECK_INT(run_one(world, in, (struct change){.by = 1, .of = rows[4], .text = "y"}), 0);
+    CHECK_STR(sync_of(in, 1, 5, 0), "135");
+    CHECK_STR(sync_of(in, 1, 4, 0), "135"); /* the fifth as a missed one */
+    CHECK_STR(sync_of(in, 1, 5, 1), "15");
+    CHECK_STR(sync_of(in, 1, 5, 3), "");
+    CHECK_STR(sync_of(in, 1, 5, -1), ""); /* a client that knows no rev */
+    CHECK_STR(sync_of(in, 1, 0, 0), "12345");
+    struct message_fact late = fact_of(9, 2, CHAT__ROLE__TYPE__MEMBER, 2);
+    late.joined_at = NOW_MS + 1; /* sees nothing of before */
+    apply(in, late);
+    CHECK_STR(sync_of(in, 2, 5, 0), "");
     instance_free(in);
     world_free(world);
 }
