@@ -18,6 +18,11 @@ struct bus_key commands_key(uint64_t user_id, uint64_t other_id, uint64_t group_
                               : (struct bus_key){.a = other_id, .b = user_id};
 }
 
+const char *commands_check_content(ProtobufCBinaryData content)
+{
+    return content.len > GATEWAY_CONTENT_MAX ? "the content is longer than 16 KiB" : NULL;
+}
+
 int commands_check(const Chat__Send *send, struct commands_problem *problem)
 {
     *problem = (struct commands_problem){0};
@@ -29,11 +34,8 @@ int commands_check(const Chat__Send *send, struct commands_problem *problem)
         problem->count = 1;
         return ERR_INVALID;
     }
-    if (send->content.len > GATEWAY_CONTENT_MAX) {
-        problem->detail = "the content is longer than 16 KiB";
-        return ERR_TOO_LARGE;
-    }
-    return 0;
+    problem->detail = commands_check_content(send->content);
+    return problem->detail != NULL ? ERR_TOO_LARGE : 0;
 }
 
 static int put_command(struct loop *loop, const struct commands_send *c, uint64_t id)

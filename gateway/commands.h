@@ -26,6 +26,8 @@ struct commands_problem {
     size_t count;
 };
 int commands_check(const Chat__Send *send, struct commands_problem *problem);
+/* The content's bound alone: NULL, or the sentence of an ERR_TOO_LARGE. */
+const char *commands_check_content(ProtobufCBinaryData content);
 /* Sends it; the reply's body is a SendReply. On an error *call_out stays as it is. */
 int commands_send(struct loop *loop, const struct commands_send *command, calls_reply_fn fn,
                   void *arg, struct call **call_out) __attribute__((warn_unused_result));

@@ -173,6 +173,16 @@ bool hub_set_member(struct hub *h, uint64_t user_id, uint64_t group_id, bool mem
     return was != member;
 }
 
+void hub_set_history(struct hub *h, uint64_t user_id, uint64_t group_id, uint64_t version,
+                     int64_t sees_from_ms)
+{
+    const struct hub_user *u = hub_find_user(h, user_id);
+    struct hub_member *m = u != NULL ? find_fact(u, group_id) : NULL;
+    if (m != NULL && m->version == version) {
+        m->sees_from_ms = sees_from_ms;
+    }
+}
+
 void hub_drop_group(struct hub *h, uint64_t group_id, uint64_t version)
 {
     if (h->unloaded > 0 && !is_deleted(h, group_id, version)) {

@@ -41,7 +41,8 @@ struct hub_member {
     struct hub_group *group;
     struct hub_member *next, **link; /* of the user */
     uint64_t version;
-    uint32_t at; /* place in the group's list; UINT32_MAX: no member, only the fact */
+    int64_t sees_from_ms; /* 0: all messages */
+    uint32_t at;          /* place in the group's list; UINT32_MAX: no member, only the fact */
 };
 
 struct hub_group {
@@ -75,6 +76,10 @@ bool hub_is_member(const struct hub *hub, uint64_t user_id, uint64_t group_id);
 /* The version of what is known of a membership; 0: nothing. */
 uint64_t hub_member_version(const struct hub *hub, uint64_t user_id, uint64_t group_id);
 
+/* Messages from before this time (of joining; 0: none) are not for this member. After
+ * hub_set_member, and of the same version: else nothing changes. */
+void hub_set_history(struct hub *hub, uint64_t user_id, uint64_t group_id, uint64_t version,
+                     int64_t sees_from_ms);
 /* A membership as of a version; the user need not be here. True: something has changed. */
 bool hub_set_member(struct hub *hub, uint64_t user_id, uint64_t group_id, bool member,
                     uint64_t version);

@@ -95,6 +95,8 @@ static void take_groups(struct opening *o, const Chat__MembershipLists__Of *of)
         const Chat__Membership *m = of->groups[i];
         hub_set_member(o->loop->hub, o->user_id, m->group_id, m->role != CHAT__ROLE__TYPE__NONE,
                        m->version);
+        hub_set_history(o->loop->hub, o->user_id, m->group_id, m->version,
+                        m->whole_history ? 0 : m->joined_at);
         o->after_group = m->group_id;
     }
     if (of->more) {

@@ -35,6 +35,9 @@ struct push {
     uint64_t version;
     uint64_t except; /* a user who does not get it */
     uint64_t only;   /* the one user who gets it; 0: all */
+    /* Of a changed message, when it was written: who joined later never saw it. Of a membership,
+     * from when on its messages are seen. 0: no matter. */
+    int64_t since_ms;
     bool member, deleted, all;
     struct profile *profile;
     int64_t last_seen_ms;
@@ -100,7 +103,8 @@ static int64_t to_group(const struct hub_group *g, struct push *p)
 {
     int64_t n = 0;
     for (uint32_t i = 0; g != NULL && i < g->count; i++) {
-        if (g->members[i]->user->id != p->except) {
+        bool unseen = p->a == 0 && p->since_ms != 0 && p->since_ms < g->members[i]->sees_from_ms;
+        if (g->members[i]->user->id != p->except && !unseen) {
             n += to_user(g->members[i]->user, p);
         }
     }
@@ -132,6 +136,7 @@ static void run_group(struct loop *loop, struct loop_post *post)
     p->except = known ? p->b : 0;
     if (p->b != 0 && p->member) {
         hub_set_member(loop->hub, p->b, p->a, true, p->version);
+        hub_set_history(loop->hub, p->b, p->a, p->version, p->since_ms);
     }
     if (p->v1 != NULL) {
         n += to_group(hub_find_group(loop->hub, p->a), p);
@@ -270,6 +275,7 @@ void push_message(struct gateway *gw, uint64_t loops, struct bus_key key, Chat__
         Chat__MessageReply content = CHAT__MESSAGE_REPLY__INIT;
         content.message = m;
         p = push_new(run_conversation, envelope_frame_message("message_edited", &content));
+        p->since_ms = m->created_at;
     } else {
         struct buf text;
         buf_init(&text);
@@ -285,7 +291,7 @@ void push_message(struct gateway *gw, uint64_t loops, struct bus_key key, Chat__
 
 /* other: whom the receiver names the conversation by; 0: the group. */
 static void send_recalled(struct gateway *gw, uint64_t loops, struct bus_key key, uint64_t only,
-                          uint64_t other, const Chat__MessageRecalled *recalled)
+                          uint64_t other, int64_t written_ms, const Chat__MessageRecalled *recalled)
 {
     Chat__MessageRecalled content = *recalled;
     char name[32];
@@ -297,6 +303,7 @@ static void send_recalled(struct gateway *gw, uint64_t loops, struct bus_key key
     p->a = key.a;
     p->b = key.b;
     p->only = only;
+    p->since_ms = written_ms;
     push_send(gw, loops, p, false);
 }
 
@@ -309,12 +316,12 @@ void push_recalled(struct gateway *gw, uint64_t loops, struct bus_key key, const
     content.rev = m->rev;
     content.by = by;
     if (key.a == 0) {
-        send_recalled(gw, loops, key, 0, 0, &content);
+        send_recalled(gw, loops, key, 0, 0, m->created_at, &content);
         return;
     }
-    send_recalled(gw, loops, key, key.a, key.b, &content);
+    send_recalled(gw, loops, key, key.a, key.b, 0, &content);
     if (key.b != key.a) {
-        send_recalled(gw, loops, key, key.b, key.a, &content);
+        send_recalled(gw, loops, key, key.b, key.a, 0, &content);
     }
 }
 
@@ -344,6 +351,7 @@ void push_group(struct gateway *gw, uint64_t loops, uint64_t group_id, const Cha
     p->version = e->member != NULL ? e->member->version : e->group != NULL ? e->group->version : 0;
     p->member = e->member != NULL && e->member->role != CHAT__ROLE__TYPE__NONE;
     p->deleted = e->deleted;
+    p->since_ms = e->member != NULL && !e->member->whole_history ? e->member->joined_at : 0;
     push_send(gw, loops, p, false);
 }
 

@@ -5,6 +5,7 @@
  */
 #include "gateway/rest_impl.h"
 
+#include "common/err.h"
 #include "gateway/commands.h"
 #include "gateway/rest_input.h"
 
@@ -44,6 +45,11 @@ void rest_change(struct rest *r)
     int err = rest_input_fill(r->http, &r->match, r->what, r->arena, &problem);
     if (err != 0) {
         rest_answer_fail_input(r, err, &problem);
+        return;
+    }
+    const char *too_long = edit ? commands_check_content(((Chat__Edit *)r->what)->content) : NULL;
+    if (too_long != NULL) {
+        rest_fail(r, ERR_TOO_LARGE, too_long);
         return;
     }
     uint64_t id = edit ? ((Chat__Edit *)r->what)->message_id

@@ -110,17 +110,20 @@ static void fail(struct incoming *in, int err, const char *detail)
     session_error(in->session, in->id, err, detail, NULL, 0);
 }
 
-/* False: it was refused. */
-static bool fill(struct incoming *in, void *message)
+bool session_fill(struct session *s, const struct pbjson_doc *content, void *message,
+                  const char *id, struct arena *arena)
 {
-    struct pbjson_problem p = {0};
-    int err = in->content != NULL ? pbjson_fill(in->content, message, in->arena, &p) : ERR_INVALID;
+    struct pbjson_problem p = {.detail = "content must be an object"};
+    int err = content != NULL ? pbjson_fill(content, message, arena, &p) : ERR_INVALID;
     if (err != 0) {
-        session_error(in->session, in->id, err,
-                      in->content == NULL ? "content must be an object" : p.detail, p.errors,
-                      p.count);
+        session_error(s, id, err, p.detail, p.errors, p.count);
     }
     return err == 0;
+}
+
+static bool fill(struct incoming *in, void *message)
+{
+    return session_fill(in->session, in->content, message, in->id, in->arena);
 }
 
 static void on_sent(void *arg, const struct rpc_reply *reply)

@@ -103,24 +103,16 @@ static void find(struct session *s, struct change *c, uint64_t message_id, const
     }
 }
 
-/* False: refused, and answered. */
-static bool fill(struct session *s, const struct pbjson_doc *content, void *message, const char *id,
-                 struct arena *arena)
-{
-    struct pbjson_problem p = {0};
-    int err = content == NULL ? ERR_INVALID : pbjson_fill(content, message, arena, &p);
-    if (err != 0) {
-        session_error(s, id, err, content == NULL ? "content must be an object" : p.detail,
-                      p.errors, p.count);
-    }
-    return err == 0;
-}
-
 void session_edit(struct session *s, const struct pbjson_doc *content, const char *id,
                   struct arena *arena, const char *traceparent)
 {
     Chat__Edit *edit = pb_new(&chat__edit__descriptor, arena);
-    if (!session_may_ask(s, id) || !fill(s, content, edit, id, arena)) {
+    if (!session_may_ask(s, id) || !session_fill(s, content, edit, id, arena)) {
+        return;
+    }
+    const char *too_long = commands_check_content(edit->content);
+    if (too_long != NULL) {
+        session_error(s, id, ERR_TOO_LARGE, too_long, NULL, 0);
         return;
     }
     struct change *c = change_new(CHAT__COMMAND__OP_EDIT, traceparent);
@@ -136,7 +128,7 @@ void session_recall(struct session *s, const struct pbjson_doc *content, const c
                     struct arena *arena, const char *traceparent)
 {
     Chat__Recall *recall = pb_new(&chat__recall__descriptor, arena);
-    if (!session_may_ask(s, id) || !fill(s, content, recall, id, arena)) {
+    if (!session_may_ask(s, id) || !session_fill(s, content, recall, id, arena)) {
         return;
     }
     struct change *c = change_new(CHAT__COMMAND__OP_RECALL, traceparent);

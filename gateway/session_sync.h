@@ -21,6 +21,9 @@ void session_error(struct session *s, const char *id, int err, const char *detai
                    const struct rpc_field_error *errors, size_t error_count);
 void session_fail_reply(struct session *s, const char *id, const struct rpc_reply *reply);
 
+/* A frame's content (NULL: none) into a message; false: refused, and answered. */
+bool session_fill(struct session *s, const struct pbjson_doc *content, void *message,
+                  const char *id, struct arena *arena);
 /* Who asks, to the services; borrows from the session. */
 struct rpc_caller session_caller(const struct session *s);
 /* Frames that ask a service count among the user's requests; false: too many, and answered. */

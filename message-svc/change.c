@@ -86,8 +86,30 @@ static void apply(struct message_plan *plan, struct message_item *item, struct m
     row->rev = ++conversation->last_rev;
 }
 
+/* What was written is told, whatever the user may do by now: only the row counts, and that the
+ * command may be the one that made it so. */
+static void decide_replay(struct message_plan *plan, struct message_item *item)
+{
+    const struct message_row *row = map_get(&plan->targets, item->message_id, 0);
+    item->outcome = MESSAGE_PASSED;
+    if (row == NULL || !message_conv_equal(row->conv, item->conv) || row->rev == 0 ||
+        !is_done(item, row)) {
+        return;
+    }
+    bool was_member = message_conv_is_group(row->conv) &&
+                      map_get(&plan->members, row->conv.b, item->user) != NULL;
+    if (row->sender_id == item->user || (is_recall(item) && was_member)) {
+        item->outcome = MESSAGE_REPLAYED;
+        item->row = arena_memdup(plan->arena, row, sizeof(*row));
+    }
+}
+
 void message_change_decide(struct message_plan *plan, struct message_item *item)
 {
+    if (item->replay) {
+        decide_replay(plan, item);
+        return;
+    }
     const struct message_member *member;
     struct message_row *row = find(plan, item, &member);
     bool allowed = row != NULL && (is_recall(item) ? may_recall(item, row, member)
@@ -102,7 +124,7 @@ void message_change_decide(struct message_plan *plan, struct message_item *item)
         return;
     }
     if (is_done(item, row)) {
-        item->outcome = item->replay && row->rev > 0 ? MESSAGE_REPLAYED : MESSAGE_REPEATED;
+        item->outcome = MESSAGE_REPEATED;
     } else if (message_plan_is_due(plan, item)) {
         apply(plan, item, row);
         item->outcome = MESSAGE_STORED;

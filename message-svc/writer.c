@@ -301,8 +301,13 @@ static int load_targets(struct message_plan *plan, struct db *db, const struct m
         }
     }
     int err = n == 0 ? 0 : message_store_at(db, plan->arena, places, n, &rows);
-    for (size_t i = 0; i < rows.n; i++) { /* one that was asked for twice is one row all the same */
-        map_put(&plan->targets, rows.at[i].id, 0, &rows.at[i]);
+    /* One that was asked for twice, or is known by its client_id too, is one row all the same. */
+    for (size_t i = 0; i < rows.n; i++) {
+        const struct message_row *row = &rows.at[i];
+        uint64_t a, b;
+        message_plan_key(row->conv, row->sender_id, row->client_id, &a, &b);
+        struct message_row *known = map_get(&plan->known, a, b);
+        map_put(&plan->targets, row->id, 0, known != NULL ? known : &rows.at[i]);
     }
     return err;
 }

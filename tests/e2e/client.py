@@ -127,11 +127,16 @@ class Refused(Exception):
 
 
 class Socket:
-    """One WebSocket. protocol True: `chat.v1`; token_in: header, protocol, query or none."""
+    """One WebSocket. protocol True: `chat.v1`; token_in: header, protocol, query or none. receive_buffer: bytes that
+    the kernel may hold for it, so that not reading is soon felt."""
 
-    def __init__(self, http, token=None, protocol=True, token_in="header", headers=None, path="/api/ws"):
+    def __init__(self, http, token=None, protocol=True, token_in="header", headers=None, path="/api/ws", receive_buffer=None):
         self.http, self.buffer, self.closed = http, b"", None
-        raw = socket.create_connection((http.host, http.port), timeout=WAIT)
+        raw = socket.socket()
+        raw.settimeout(WAIT)
+        if receive_buffer:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        raw.connect((http.host, http.port))
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if http.tls:
             raw = http.context.wrap_socket(raw, server_hostname=http.host)

@@ -367,3 +367,22 @@ def test_sync_tells_what_has_changed(server, http):
     assert sync({"seq": 2, "rev": 1}) == [(1, "", 2), (3, "3", 1)]
     assert sync({"seq": 3, "rev": 2}) == sync({"seq": 3}) == sync(3) == []
     assert second["rev"] == 0
+
+
+def test_changes_of_what_was_before_joining_are_not_told(server, http):
+    owner, early, late = User(http), User(http), User(server.http(1))
+    group = owner.group(members=[early])
+    old = [owner.send(text, group=group) for text in ("one", "two", "three")]
+    first = late.socket()  # is there when the joining is told
+    owner.ok("POST", f"/api/groups/{group}/members", {"user_id": late.id}, 201)
+    first.expect("group", where=lambda f: f["content"]["user_id"] == late.id)
+    second, e = late.socket(), early.socket()  # learns of it at its opening
+    owner.ok("PUT", f"/api/messages/{old[0]['id']}", {"content": "secret"})
+    assert owner.call("DELETE", f"/api/messages/{old[1]['id']}").status == 204
+    changed(e, "message_recalled", old[1]["id"])
+    new = owner.send("four", group=group)
+    owner.ok("PUT", f"/api/messages/{new['id']}", {"content": "4"})
+    for s in (first, second):
+        assert changed(s, "message_edited", new["id"])["message"]["content"] == "4"
+        told = [f["type"] for f in s.frames if f["type"].startswith("message_")]
+        assert told == [], told

@@ -217,6 +217,45 @@ TEST(replays_write_nothing)
     world_free(world);
 }
 
+/* Between the write and the replay the editor was thrown out. */
+TEST(a_replay_tells_what_was_written_whoever_has_left)
+{
+    struct world *world = world_new();
+    struct instance *in = instance_new();
+    join_group(in, 9, 1, 1);
+    const struct message_row *a = sent(world, in, 9), *b = sent(world, in, 9);
+    size_t from = world->n;
+    change(world, (struct change){.by = 1, .of = a, .text = "one"});
+    change(world, (struct change){.by = 1, .of = b});
+    must_run(in, world, from, world->n);
+    message_writer_forget(in->writer, partition_of(a->conv));
+    apply(in, fact_of(9, 1, CHAT__ROLE__TYPE__NONE, 7));
+    must_run(in, world, from, world->n);
+    CHECK_INT(outcome(in, 0), MESSAGE_REPLAYED);
+    CHECK_INT(outcome(in, 1), MESSAGE_REPLAYED);
+    instance_free(in);
+    world_free(world);
+}
+
+TEST(a_retry_sees_an_edit_of_the_same_batch)
+{
+    struct world *world = world_new();
+    struct instance *in = instance_new();
+    struct letter letter = {.from = 1, .group = 9, .client_id = "c"};
+    join_group(in, 9, 1, 1);
+    post(world, letter);
+    must_run(in, world, 0, 1);
+    const struct message_row *row =
+        arena_memdup(world->arena, in->batch.items[0].row, sizeof(struct message_row));
+    change(world, (struct change){.by = 1, .of = row, .text = "edited"});
+    post(world, letter);
+    must_run(in, world, 1, 3);
+    CHECK_INT(outcome(in, 1), MESSAGE_REPEATED);
+    CHECK(says(in->batch.items[1].row, "edited"));
+    instance_free(in);
+    world_free(world);
+}
+
 TEST(private_messages_too)
 {
     struct world *world = world_new();

@@ -273,3 +273,28 @@ TEST(conversations_and_pins)
     CHECK(!pinned);
     interest_free(in);
 }
+
+TEST(where_a_history_begins_follows_the_version)
+{
+    int present[3] = {0};
+    struct interest *in = interest_new(presence, present);
+    struct hub *h = hub_new(in, 0);
+    struct hub_entry e;
+    struct hub_user *u = hub_join(h, &e, 1);
+    hub_set_member(h, 1, 5, true, 9);
+    hub_set_history(h, 1, 5, 9, 1000);
+    hub_loaded(h, u);
+    const struct hub_group *g = hub_find_group(h, 5);
+    CHECK_INT(g->members[0]->sees_from_ms, 1000);
+    hub_set_member(h, 1, 5, true, 7);
+    hub_set_history(h, 1, 5, 7, 500); /* older */
+    CHECK_INT(g->members[0]->sees_from_ms, 1000);
+    hub_set_member(h, 1, 5, true, 10);
+    hub_set_history(h, 1, 5, 10, 0);
+    CHECK_INT(g->members[0]->sees_from_ms, 0);
+    hub_set_history(h, 1, 6, 10, 7); /* no member */
+    hub_set_history(h, 2, 5, 10, 7); /* nobody */
+    hub_leave(h, &e, NULL);
+    hub_free(h);
+    interest_free(in);
+}
