@@ -46,7 +46,8 @@ struct admin {
     const struct admin_ops *ops;
     void *arg;
     struct conn *conns;
-    int conn_count;
+    int conn_count; /* all of them, closing ones too */
+    int open_count; /* those in conns: a closed one's place is free at once */
     int port;
     bool listener_closed;
 };
@@ -266,6 +267,7 @@ static void conn_close(struct conn *conn)
         conn->next->link = conn->link;
     }
     *conn->link = conn->next;
+    conn->admin->open_count--;
     uv_close((uv_handle_t *)&conn->tcp, on_conn_handle_closed);
     uv_close((uv_handle_t *)&conn->timer, on_conn_handle_closed);
 }
@@ -365,10 +367,11 @@ static void conn_open(struct admin *admin)
     }
     admin->conns = conn;
     admin->conn_count++;
+    admin->open_count++;
     uv_timer_start(&conn->timer, on_timeout, TIMEOUT_MS, 0);
     /* Also over the limit: only an accepted socket can be closed. */
     if (uv_accept((uv_stream_t *)&admin->listener, (uv_stream_t *)&conn->tcp) < 0 ||
-        admin->conn_count > CONNECTIONS_MAX ||
+        admin->open_count > CONNECTIONS_MAX ||
         uv_read_start((uv_stream_t *)&conn->tcp, on_alloc, on_read) < 0) {
         conn_close(conn);
     }
